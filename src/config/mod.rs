@@ -1,0 +1,3 @@
+//! From TOML to a configuration that can't be wrong.
+
+pub mod model;

@@ -1,0 +1,469 @@
+//! The configuration as the rest of the program sees it: complete and valid by construction.
+//! Every default is filled in; "off" is `None`; what can't be wrong any more is its own type.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::logic::balance;
+use crate::logic::limit::Rate;
+use crate::logic::request::OriginRule;
+use crate::logic::route::{Accept, HostPattern, PathPattern};
+
+/// A whole configuration: every file read, merged and checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[server]`.
+    pub server: Server,
+    /// `[log]`.
+    pub log: Log,
+    /// `[admin]`.
+    pub admin: Admin,
+    /// `[listener.NAME]`, in file order.
+    pub listeners: Vec<Arc<Listener>>,
+    /// `[[route]]`, in file order: the first match wins.
+    pub routes: Vec<Arc<Route>>,
+    /// `[upstream.NAME]`, in file order.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Every file that was read for it, certificates included: what `watch` watches.
+    pub files: Vec<PathBuf>,
+}
+
+/// `[server]`: the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Worker threads; `None` is one per core this process may use.
+    pub workers: Option<NonZeroU16>,
+    /// How long a stop may take.
+    pub shutdown_grace: Duration,
+    /// Reload when a file changes.
+    pub watch: bool,
+    /// Most client connections; `None` is what the file-descriptor limit allows.
+    pub max_connections: Option<usize>,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Least severity that is written.
+    pub level: LogLevel,
+    /// Text for people, JSON for machines.
+    pub format: LogFormat,
+    /// Where the access log goes.
+    pub access: AccessLog,
+}
+
+/// `log.level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// `log.format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// `log.access`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Not written.
+    Off,
+    /// To standard output.
+    Stdout,
+    /// Appended to a file.
+    File(PathBuf),
+}
+
+/// `[admin]`: metrics, readiness and control.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens; `None` is off.
+    pub bind: Option<Bind>,
+    /// File with the bearer token, compulsory beyond loopback and unix sockets.
+    pub token_file: Option<PathBuf>,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Bind {
+    /// A TCP address; port 0 lets the kernel choose.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+/// `[listener.NAME]`: where clients come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its addresses; at least one.
+    pub bind: Vec<Bind>,
+    /// Whether a PROXY header is read.
+    pub proxy_protocol: ProxyProtocolIn,
+    /// Peers whose PROXY header and X-Forwarded-For are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// From accept (or the end of TLS) to the end of the request head.
+    pub header_timeout: Duration,
+    /// Most bytes of a request head.
+    pub max_header_bytes: usize,
+    /// Most header fields of a request head.
+    pub max_headers: usize,
+    /// On a kept connection, until the next request's first byte.
+    pub keepalive_timeout: Duration,
+    /// `SO_RCVBUF` of client sockets; `None` leaves it to the kernel.
+    pub receive_buffer_bytes: Option<usize>,
+    /// TLS; `None` is plaintext.
+    pub tls: Option<Tls>,
+}
+
+/// `listener.proxy_protocol`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum ProxyProtocolIn {
+    Off,
+    Accept,
+    Require,
+}
+
+/// `[listener.NAME.tls]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificates, picked by SNI; the first is the default. At least one.
+    pub certificates: Vec<Certificate>,
+    /// Oldest version spoken.
+    pub min_version: TlsVersion,
+    /// From the first byte to the end of the handshake.
+    pub handshake_timeout: Duration,
+    /// Whether clients show a certificate.
+    pub client_auth: ClientAuth,
+}
+
+/// A certificate chain and its key, as PEM files.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Certificate {
+    /// The chain, leaf first.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// `tls.min_version`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum TlsVersion {
+    V1_2,
+    V1_3,
+}
+
+/// `tls.client_auth` with its `client_ca`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// No certificate is asked for.
+    Off,
+    /// A certificate is asked for; one that is shown must be good.
+    Optional {
+        /// PEM file with the roots.
+        ca: PathBuf,
+    },
+    /// Nobody comes in without a good certificate.
+    Require {
+        /// PEM file with the roots.
+        ca: PathBuf,
+    },
+}
+
+/// `[[route]]`: which requests go where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// Its name; by default its host and path.
+    pub name: Arc<str>,
+    /// The listeners it serves; empty is all.
+    pub listeners: Vec<Arc<str>>,
+    /// The hosts it serves; empty is any.
+    pub hosts: Vec<HostPattern>,
+    /// The paths it serves.
+    pub path: PathPattern,
+    /// What happens to a request that matches.
+    pub action: Action,
+    /// Which kinds of request it takes.
+    pub accept: Accept,
+    /// What replaces the matched prefix towards the backend.
+    pub rewrite: Option<Arc<str>>,
+    /// How exact a backend's 101 must be.
+    pub handshake: Strictness,
+    /// `[route.access]`.
+    pub access: Access,
+    /// `[route.limit]`.
+    pub limit: Limit,
+    /// `[route.websocket]`.
+    pub websocket: Arc<WebSocket>,
+    /// `[route.http]`.
+    pub http: Http,
+    /// `[route.headers]`.
+    pub headers: Headers,
+}
+
+/// What a route does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Proxies to the upstream of this name, which exists.
+    Proxy {
+        /// The upstream's name.
+        upstream: Arc<str>,
+    },
+    /// Answers with this status.
+    Respond {
+        /// The status.
+        status: u16,
+    },
+    /// Sends the client to the same address over https.
+    RedirectHttps,
+}
+
+/// `route.handshake`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Strictness {
+    Strict,
+    Lax,
+}
+
+/// `[route.access]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Addresses that may come in; empty is all.
+    pub allow: Vec<IpNet>,
+    /// Addresses that may not.
+    pub deny: Vec<IpNet>,
+    /// Origins that may open a WebSocket; empty is any.
+    pub origins: Vec<OriginRule>,
+}
+
+/// `[route.limit]`; `None` is no limit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    /// Live connections of one client.
+    pub connections_per_ip: Option<usize>,
+    /// Handshakes of one client.
+    pub handshakes_per_ip: Option<Rate>,
+    /// Live connections of the route.
+    pub max_connections: Option<usize>,
+}
+
+/// `[route.websocket]`: what a relayed session may do. `None` is "off".
+#[derive(Clone, Debug, PartialEq)]
+pub struct WebSocket {
+    /// Longest silence of both sides together.
+    pub idle_timeout: Option<Duration>,
+    /// Longest life, jittered by 10 %.
+    pub max_lifetime: Option<Duration>,
+    /// Silence of the client after which the proxy pings it.
+    pub ping_interval: Option<Duration>,
+    /// How long a pong may take.
+    pub ping_timeout: Duration,
+    /// Whether the backend is pinged too.
+    pub ping_backend: bool,
+    /// Largest payload of a frame, in bytes.
+    pub max_frame_bytes: u64,
+    /// Largest payload of a message over its fragments, in bytes.
+    pub max_message_bytes: u64,
+    /// Data messages a client may send.
+    pub client_messages: Option<Rate>,
+    /// Payload bytes a client may send.
+    pub client_bytes: Option<Rate>,
+    /// What happens beyond `client_messages`.
+    pub on_excess: OnExcess,
+    /// Most bytes held for a peer that does not read, per direction.
+    pub park_buffer_bytes: usize,
+}
+
+/// `route.websocket.on_excess`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum OnExcess {
+    Close,
+    Throttle,
+}
+
+/// `[route.http]`: limits of plain requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// Largest request body; `None` is any.
+    pub max_body_bytes: Option<u64>,
+    /// Request sent to response head.
+    pub response_timeout: Duration,
+    /// Silence inside a request or response body.
+    pub body_timeout: Duration,
+    /// How long a client may take no byte of its response.
+    pub send_timeout: Duration,
+}
+
+/// `[route.headers]`: towards the backend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// Fields set, in file order.
+    pub set: Vec<(Arc<str>, Arc<str>)>,
+    /// Fields removed, in lower case.
+    pub remove: Vec<Arc<str>>,
+}
+
+/// `[upstream.NAME]`: a named set of servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How a server is chosen.
+    pub balance: balance::Kind,
+    /// Its servers, in file order; at least one.
+    pub servers: Vec<ServerSpec>,
+    /// How long a TCP connect may take.
+    pub connect_timeout: Duration,
+    /// Request sent to response head received.
+    pub handshake_timeout: Duration,
+    /// Other servers tried.
+    pub retries: u32,
+    /// Handshakes per server at a time; `None` is any number.
+    pub max_handshakes: Option<usize>,
+    /// Most requests that wait for a server.
+    pub queue_length: usize,
+    /// How long a request may wait for a server.
+    pub queue_timeout: Duration,
+    /// Live WebSockets of a server that fails its checks.
+    pub on_server_down: OnServerDown,
+    /// Live WebSockets of a server that left the configuration.
+    pub on_server_removed: OnServerRemoved,
+    /// Over how long drained connections are closed.
+    pub drain: Duration,
+    /// How long a new or recovered server takes to reach its weight.
+    pub slow_start: Duration,
+    /// Idle connections kept per server and worker.
+    pub keepalive: usize,
+    /// How often names are looked up again; `None` is never.
+    pub resolve: Option<Duration>,
+    /// `SO_RCVBUF` of sockets to the servers; `None` leaves it to the kernel.
+    pub receive_buffer_bytes: Option<usize>,
+    /// TLS to the servers; `None` is plaintext.
+    pub tls: Option<UpstreamTls>,
+    /// Whether a PROXY header is sent.
+    pub proxy_protocol: ProxyProtocolOut,
+    /// Active checks; `None` is none.
+    pub health_check: Option<HealthCheck>,
+    /// Passive ejection; `None` is off.
+    pub passive: Option<Passive>,
+}
+
+/// A server as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServerSpec {
+    /// Where it is.
+    pub address: ServerAddress,
+    /// Its share.
+    pub weight: NonZeroU16,
+    /// Used only when no other server is available.
+    pub backup: bool,
+    /// Most live connections; `None` is any number.
+    pub max_connections: Option<u32>,
+}
+
+/// `host:port`, `[v6]:port` or `unix:/path`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ServerAddress {
+    /// An IP address and a port.
+    Ip(SocketAddr),
+    /// A name that is looked up, and a port.
+    Name {
+        /// The name.
+        host: Arc<str>,
+        /// The port.
+        port: u16,
+    },
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+/// `upstream.on_server_down`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum OnServerDown {
+    Keep,
+    Close,
+}
+
+/// `upstream.on_server_removed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum OnServerRemoved {
+    Keep,
+    Drain,
+}
+
+/// `upstream.proxy_protocol`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum ProxyProtocolOut {
+    Off,
+    V1,
+    V2,
+}
+
+/// `upstream.tls`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// Name that is verified and sent as SNI.
+    pub server_name: Option<Arc<str>>,
+    /// PEM file with the roots; `None` is the system's.
+    pub ca: Option<PathBuf>,
+    /// What the proxy shows of itself.
+    pub client_certificate: Option<Certificate>,
+    /// Whether verification is switched off.
+    pub insecure: bool,
+}
+
+/// `[upstream.NAME.health_check]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// How a server is asked.
+    pub kind: ProbeKind,
+    /// What an `http` or `websocket` probe asks for.
+    pub path: Arc<str>,
+    /// Time between checks, jittered.
+    pub interval: Duration,
+    /// How long a check may take.
+    pub timeout: Duration,
+    /// Good checks in a row that bring a server up; at least 1.
+    pub rise: u32,
+    /// Bad checks in a row that take it down; at least 1.
+    pub fall: u32,
+}
+
+/// `health_check.type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum ProbeKind {
+    Tcp,
+    Http,
+    WebSocket,
+}
+
+/// `[upstream.NAME.passive]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passive {
+    /// Failures in a row, at connect or handshake; at least 1.
+    pub failures: u32,
+    /// First ejection; each further one doubles, up to ten times this.
+    pub eject: Duration,
+}

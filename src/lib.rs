@@ -1,0 +1,7 @@
+//! Tidegate: a WebSocket-first layer-7 proxy and load balancer.
+//!
+//! Folders are layers and an import goes down only; `ARCHITECTURE.md` has the map and
+//! `tests/it/architecture.rs` holds every edge against it.
+
+pub mod config;
+pub mod logic;

@@ -1,0 +1,1 @@
+//! When a server counts as up.

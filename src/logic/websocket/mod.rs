@@ -1,0 +1,1 @@
+//! RFC 6455 as pure state machines: handshake, frame borders, the relayed session.
