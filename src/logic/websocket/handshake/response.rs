@@ -179,3 +179,381 @@ fn check_extension(
         Strictness::Strict => Err(HandshakeFault::ExtensionUnoffered),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use HandshakeFault as F;
+    use proptest::prelude::*;
+
+    use super::super::testing::{ACCEPT, offer, switching};
+    use super::*;
+    use crate::logic::request::testing::response_head;
+
+    /// The verdict on a good 101 with one piece of its text replaced.
+    fn altered(strictness: Strictness, from: &str, to: &str) -> Result<Agreed, F> {
+        let text = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
+        );
+        assert!(text.contains(from), "{from}");
+        let head = response_head(text.replacen(from, to, 1)).unwrap();
+        verify(&head, &offer("").unwrap(), strictness)
+    }
+
+    /// The verdict on a 101 with this line, answering an offer with that one.
+    fn answered(offered: &str, line: &str, strictness: Strictness) -> Result<Agreed, F> {
+        let offered = if offered.is_empty() {
+            String::new()
+        } else {
+            format!("{offered}\r\n")
+        };
+        verify(
+            &switching(&format!("{line}\r\n")),
+            &offer(&offered).unwrap(),
+            strictness,
+        )
+    }
+
+    #[test]
+    fn a_good_answer_agrees() {
+        for strictness in [Strictness::Strict, Strictness::Lax] {
+            assert_eq!(
+                altered(strictness, "websocket", "WebSocket"),
+                Ok(Agreed::default())
+            );
+            assert_eq!(
+                altered(strictness, "Connection: Upgrade", "connection: x, UPGRADE"),
+                Ok(Agreed::default())
+            );
+        }
+    }
+
+    /// ATTACKS C04.
+    #[test]
+    fn upgrade_and_connection_say_websocket_unless_forgiven() {
+        let rows = [
+            ("Upgrade: websocket\r\n", "", F::Upgrade, false),
+            ("Upgrade: websocket", "Upgrade: foo", F::Upgrade, false),
+            (
+                "Upgrade: websocket",
+                "Upgrade: websocket, foo",
+                F::Upgrade,
+                true,
+            ),
+            (
+                "Upgrade: websocket",
+                "Upgrade: WebSocket/13",
+                F::Upgrade,
+                true,
+            ),
+            (
+                "Upgrade: websocket",
+                "Upgrade: websocket\r\nUpgrade: websocket",
+                F::Upgrade,
+                true,
+            ),
+            ("Connection: Upgrade\r\n", "", F::Connection, true),
+            (
+                "Connection: Upgrade",
+                "Connection: keep-alive",
+                F::Connection,
+                true,
+            ),
+            (
+                "Connection: Upgrade",
+                "Connection: upgraded",
+                F::Connection,
+                true,
+            ),
+        ];
+        for (from, to, fault, forgiven) in rows {
+            assert_eq!(altered(Strictness::Strict, from, to), Err(fault), "{to}");
+            assert_eq!(altered(Strictness::Lax, from, to).is_ok(), forgiven, "{to}");
+        }
+    }
+
+    #[test]
+    fn accept_is_never_forgiven() {
+        let accept = format!("Sec-WebSocket-Accept: {ACCEPT}");
+        let rows = [
+            (format!("{accept}\r\n"), String::new(), F::AcceptMissing),
+            (
+                accept.clone(),
+                format!("{accept}\r\n{accept}"),
+                F::AcceptTwice,
+            ),
+            (ACCEPT.to_owned(), ACCEPT.to_lowercase(), F::AcceptWrong),
+            (ACCEPT.to_owned(), String::new(), F::AcceptWrong),
+            (ACCEPT.to_owned(), ACCEPT.replace('=', ""), F::AcceptWrong),
+            (ACCEPT.to_owned(), format!("\"{ACCEPT}\""), F::AcceptWrong),
+            (
+                ACCEPT.to_owned(),
+                "HSmrc0sMlYUkAGmm5OPpG2HaGWk=".to_owned(),
+                F::AcceptWrong,
+            ),
+        ];
+        for (from, to, fault) in rows {
+            for strictness in [Strictness::Strict, Strictness::Lax] {
+                assert_eq!(altered(strictness, &from, &to), Err(fault), "{to}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_101_of_http_1_1_switches() {
+        for strictness in [Strictness::Strict, Strictness::Lax] {
+            assert_eq!(altered(strictness, "101", "200"), Err(F::Status));
+            assert_eq!(altered(strictness, "HTTP/1.1", "HTTP/1.0"), Err(F::Version));
+        }
+    }
+
+    #[test]
+    fn the_subprotocol_is_one_of_those_offered() {
+        let agreed = |protocol: &str| {
+            Ok(Agreed {
+                protocol: Some(protocol.into()),
+                deflate: false,
+            })
+        };
+        let (offered, field) = (
+            "Sec-WebSocket-Protocol: chat, superchat",
+            "Sec-WebSocket-Protocol",
+        );
+        let rows = [
+            (
+                offered,
+                "superchat",
+                agreed("superchat"),
+                agreed("superchat"),
+            ),
+            (offered, "other", Err(F::ProtocolUnoffered), agreed("other")),
+            (offered, "Chat", Err(F::ProtocolUnoffered), agreed("Chat")),
+            ("", "chat", Err(F::ProtocolUnoffered), agreed("chat")),
+            (
+                offered,
+                "chat, superchat",
+                Err(F::ProtocolSyntax),
+                Err(F::ProtocolSyntax),
+            ),
+            (offered, "", Err(F::ProtocolSyntax), Err(F::ProtocolSyntax)),
+            (
+                offered,
+                "chat\r\nSec-WebSocket-Protocol: chat",
+                Err(F::ProtocolSyntax),
+                Err(F::ProtocolSyntax),
+            ),
+        ];
+        for (offered, value, strict, lax) in rows {
+            let line = format!("{field}: {value}");
+            assert_eq!(
+                answered(offered, &line, Strictness::Strict),
+                strict,
+                "{value}"
+            );
+            assert_eq!(answered(offered, &line, Strictness::Lax), lax, "{value}");
+        }
+        assert_eq!(
+            answered(offered, "X: none chosen", Strictness::Strict),
+            Ok(Agreed::default())
+        );
+    }
+
+    /// ATTACKS C17.
+    #[test]
+    fn extensions_answer_an_offer() {
+        let deflate = Ok(true);
+        let rows = [
+            ("permessage-deflate", "permessage-deflate", deflate),
+            (
+                "permessage-deflate",
+                "permessage-deflate; server_no_context_takeover",
+                deflate,
+            ),
+            (
+                "permessage-deflate",
+                "permessage-deflate; client_no_context_takeover",
+                deflate,
+            ),
+            (
+                "permessage-deflate",
+                "permessage-deflate; server_max_window_bits=8",
+                deflate,
+            ),
+            (
+                "permessage-deflate",
+                "permessage-deflate; server_max_window_bits=\"10\"",
+                deflate,
+            ),
+            (
+                "permessage-deflate; client_max_window_bits",
+                "permessage-deflate; client_max_window_bits=15",
+                deflate,
+            ),
+            (
+                "permessage-deflate; client_max_window_bits=10",
+                "permessage-deflate; client_max_window_bits=9",
+                deflate,
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=10",
+                "permessage-deflate; server_max_window_bits=10",
+                deflate,
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=10, permessage-deflate",
+                "permessage-deflate",
+                deflate,
+            ),
+            ("x-own; a=b", "x-own; c", Ok(false)),
+            ("x-own", "", Ok(false)),
+            ("", "permessage-deflate", Err(F::ExtensionUnoffered)),
+            ("x-own", "permessage-deflate", Err(F::ExtensionUnoffered)),
+            (
+                "permessage-deflate",
+                "permessage-deflate, x-own",
+                Err(F::ExtensionUnoffered),
+            ),
+            (
+                "permessage-deflate",
+                "permessage-deflate; client_max_window_bits=10",
+                Err(F::ExtensionParameters),
+            ),
+            (
+                "permessage-deflate; client_max_window_bits",
+                "permessage-deflate; client_max_window_bits",
+                Err(F::ExtensionParameters),
+            ),
+            (
+                "permessage-deflate; client_max_window_bits=10",
+                "permessage-deflate; client_max_window_bits=11",
+                Err(F::ExtensionParameters),
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=10",
+                "permessage-deflate",
+                Err(F::ExtensionParameters),
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=10",
+                "permessage-deflate; server_max_window_bits=11",
+                Err(F::ExtensionParameters),
+            ),
+            (
+                "permessage-deflate; server_no_context_takeover",
+                "permessage-deflate",
+                Err(F::ExtensionParameters),
+            ),
+            (
+                "permessage-deflate",
+                "permessage-deflate; server_max_window_bits",
+                Err(F::ExtensionParameters),
+            ),
+            (
+                "permessage-deflate",
+                "permessage-deflate; server_max_window_bits=7",
+                Err(F::ExtensionParameters),
+            ),
+            (
+                "permessage-deflate",
+                "permessage-deflate; server_max_window_bits=16",
+                Err(F::ExtensionParameters),
+            ),
+            (
+                "permessage-deflate",
+                "permessage-deflate; server_max_window_bits=08",
+                Err(F::ExtensionParameters),
+            ),
+            (
+                "permessage-deflate",
+                "permessage-deflate; server_max_window_bits=abc",
+                Err(F::ExtensionParameters),
+            ),
+            (
+                "permessage-deflate",
+                "permessage-deflate; server_max_window_bits=99999999999",
+                Err(F::ExtensionParameters),
+            ),
+            (
+                "permessage-deflate",
+                "permessage-deflate; server_max_window_bits=8; server_max_window_bits=8",
+                Err(F::ExtensionParameters),
+            ),
+            (
+                "permessage-deflate",
+                "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+                Err(F::ExtensionParameters),
+            ),
+            (
+                "permessage-deflate",
+                "permessage-deflate; server_no_context_takeover=1",
+                Err(F::ExtensionParameters),
+            ),
+            (
+                "permessage-deflate",
+                "permessage-deflate; unknown",
+                Err(F::ExtensionParameters),
+            ),
+            (
+                "permessage-deflate; bad",
+                "permessage-deflate",
+                Err(F::ExtensionParameters),
+            ),
+            (
+                "permessage-deflate",
+                "permessage-deflate, permessage-deflate",
+                Err(F::ExtensionTwice),
+            ),
+            (
+                "permessage-deflate",
+                "permessage-deflate;",
+                Err(F::ExtensionSyntax),
+            ),
+            (
+                "permessage-deflate",
+                "permessage deflate",
+                Err(F::ExtensionSyntax),
+            ),
+        ];
+        for (offered, value, expected) in rows {
+            let offered = if offered.is_empty() {
+                String::new()
+            } else {
+                format!("Sec-WebSocket-Extensions: {offered}")
+            };
+            let line = format!("Sec-WebSocket-Extensions: {value}");
+            let verdict =
+                |strictness| answered(&offered, &line, strictness).map(|agreed| agreed.deflate);
+            assert_eq!(verdict(Strictness::Strict), expected, "{offered} / {value}");
+            // Lax forgives what was not offered, never parameters that no client could follow.
+            if expected != Err(F::ExtensionUnoffered) {
+                assert_eq!(verdict(Strictness::Lax), expected, "{offered} / {value}");
+            }
+        }
+        assert_eq!(
+            answered(
+                "",
+                "Sec-WebSocket-Extensions: permessage-deflate",
+                Strictness::Lax
+            ),
+            Ok(Agreed {
+                protocol: None,
+                deflate: true
+            })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_verified_or_refused(
+            extensions in "[ -~]{0,60}",
+            protocol in "[ -~]{0,20}",
+            offered in "(permessage-deflate(; [a-z_]{1,22}(=[0-9]{1,2})?){0,2}|[a-z]{1,5})",
+        ) {
+            let lines = format!("Sec-WebSocket-Extensions: {extensions}\r\nSec-WebSocket-Protocol: {protocol}\r\n");
+            let offer = offer(&format!("Sec-WebSocket-Extensions: {offered}\r\n")).unwrap();
+            let strict = verify(&switching(&lines), &offer, Strictness::Strict);
+            let lax = verify(&switching(&lines), &offer, Strictness::Lax);
+            prop_assert!(strict.is_err() || strict == lax);
+        }
+    }
+}
