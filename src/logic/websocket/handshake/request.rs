@@ -9,8 +9,8 @@ use super::Extension;
 use crate::logic::refusal::Refusal;
 use crate::logic::request::{Fields, Malformed, Request, list};
 
-/// A client's half of the handshake, found good: what the backend gets to see and what its answer is
-/// measured against.
+/// A client's half of the handshake, found good: what the backend gets to see, and what its answer
+/// is measured against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     key: Key,
@@ -102,7 +102,7 @@ fn extensions(fields: &Fields) -> Result<Vec<Extension>, Malformed> {
     extensions.ok_or(Malformed::Extensions)
 }
 
-/// The list's elements; a line that has none counts as one empty element, for the list must not be empty.
+/// The list's elements; a line without any counts as one empty element, which no list may have.
 fn list_field<'a>(fields: &'a Fields, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
     fields.values(name).flat_map(|value| {
         let empty = list::elements(value).next().is_none();
