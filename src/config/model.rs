@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::reader::Origin;
 use crate::logic::balance;
 use crate::logic::limit::Rate;
 use crate::logic::request::OriginRule;
 use crate::logic::route::{Accept, HostPattern, PathPattern};
 
 /// A whole configuration: every file read, merged and checked.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// `[server]`.
     pub server: Server,
@@ -31,6 +32,20 @@ pub struct Config {
     pub upstreams: Vec<Arc<Upstream>>,
     /// Every file that was read for it, certificates included: what `watch` watches.
     pub files: Vec<PathBuf>,
+    /// Where it was written, for messages.
+    pub origin: Origin,
+}
+
+/// Two configurations are equal when they serve alike, wherever they were written.
+impl PartialEq for Config {
+    fn eq(&self, other: &Self) -> bool {
+        self.server == other.server
+            && self.log == other.log
+            && self.admin == other.admin
+            && self.listeners == other.listeners
+            && self.routes == other.routes
+            && self.upstreams == other.upstreams
+    }
 }
 
 /// `[server]`: the process.
@@ -254,7 +269,7 @@ pub struct Access {
 }
 
 /// `[route.limit]`; `None` is no limit.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Limit {
     /// Live connections of one client.
     pub connections_per_ip: Option<usize>,
