@@ -3,7 +3,9 @@
 //! Bytes become a [`RequestHead`] (grammar), the head a [`Request`] (meaning); only a `Request`
 //! is routed, checked and written to a backend.
 
+pub mod access;
 pub mod body;
+pub mod client;
 pub mod fields;
 pub mod framing;
 pub mod head;
@@ -13,7 +15,10 @@ pub mod malformed;
 pub mod origin;
 pub mod path;
 pub mod syntax;
+#[cfg(test)]
+pub(crate) mod testing;
 
+pub use client::{Client, ClientKey};
 pub use fields::Fields;
 pub use framing::Framing;
 pub use head::{RequestHead, ResponseHead};

@@ -75,13 +75,10 @@ impl Request {
         self.websocket
     }
 
-    /// Whether the client expects the connection to stay (RFC 9112 section 9.3).
+    /// Whether the client expects the connection to stay (RFC 9112 section 9.3); one of HTTP/1.0
+    /// never gets it.
     pub fn keeps_alive(&self) -> bool {
-        let fields = self.head.fields();
-        match self.head.minor() {
-            0 => fields.lists("connection", "keep-alive") && !fields.lists("connection", "close"),
-            _ => !fields.lists("connection", "close"),
-        }
+        self.head.minor() == 1 && !self.head.fields().lists("connection", "close")
     }
 }
 
