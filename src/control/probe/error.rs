@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use crate::logic::websocket::frame::Violation;
+
 /// What a server did wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
@@ -52,8 +54,11 @@ pub enum ProbeError {
         field: &'static str,
     },
     /// A frame that a server must not send.
-    #[error("sent a frame against RFC 6455")]
-    BadFrame,
+    #[error("sent a bad frame")]
+    BadFrame {
+        /// How it breaks RFC 6455.
+        source: Violation,
+    },
     /// A Close instead of the pong.
     #[error("closed the WebSocket before its pong")]
     Closed,

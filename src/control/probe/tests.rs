@@ -372,7 +372,7 @@ async fn frames_that_no_server_may_send_fail() {
         });
         let result = result.await;
         assert!(
-            matches!(result, Err(ProbeError::BadFrame)),
+            matches!(result, Err(ProbeError::BadFrame { .. })),
             "{bytes:x?}: {result:?}"
         );
     }
