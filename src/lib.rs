@@ -4,5 +4,6 @@
 //! `tests/it/architecture.rs` holds every edge against it.
 
 pub mod config;
+pub mod control;
 pub mod logic;
 pub mod tls;
