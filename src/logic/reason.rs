@@ -216,7 +216,9 @@ mod tests {
         for code in [1000, 1001, 1003, 1007, 1011, 1014, 3000, 4999] {
             assert!(CloseCode::new(code).is_some(), "{code}");
         }
-        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {
+        for code in [
+            0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535,
+        ] {
             assert!(CloseCode::new(code).is_none(), "{code}");
         }
     }
