@@ -5,9 +5,10 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use super::model::{
-    AccessLog, Admin, Bind, HealthCheck, Http, Log, LogFormat, LogLevel, OnExcess, Passive,
-    ProbeKind, Server, WebSocket,
+    AccessLog, Admin, Bind, HealthCheck, Http, Log, LogFormat, LogLevel, Passive, ProbeKind,
+    Server, WebSocket,
 };
+use crate::logic::websocket::OnExcess;
 
 /// Problems that are told one by one; more are counted.
 pub const MAX_PROBLEMS: usize = 1000;

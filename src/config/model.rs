@@ -14,6 +14,8 @@ use crate::logic::balance;
 use crate::logic::limit::Rate;
 use crate::logic::request::OriginRule;
 use crate::logic::route::{Accept, HostPattern, PathPattern};
+use crate::logic::websocket::handshake::Strictness;
+use crate::logic::websocket::{OnExcess, Settings};
 
 /// A whole configuration: every file read, merged and checked.
 #[derive(Clone, Debug)]
@@ -249,14 +251,6 @@ pub enum Action {
     RedirectHttps,
 }
 
-/// `route.handshake`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum Strictness {
-    Strict,
-    Lax,
-}
-
 /// `[route.access]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
@@ -306,12 +300,22 @@ pub struct WebSocket {
     pub park_buffer_bytes: usize,
 }
 
-/// `route.websocket.on_excess`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum OnExcess {
-    Close,
-    Throttle,
+impl WebSocket {
+    /// What of it the session decides.
+    pub fn session(&self) -> Settings {
+        Settings {
+            idle_timeout: self.idle_timeout,
+            max_lifetime: self.max_lifetime,
+            ping_interval: self.ping_interval,
+            ping_timeout: self.ping_timeout,
+            ping_backend: self.ping_backend,
+            max_frame_bytes: self.max_frame_bytes,
+            max_message_bytes: self.max_message_bytes,
+            client_messages: self.client_messages,
+            client_bytes: self.client_bytes,
+            on_excess: self.on_excess,
+        }
+    }
 }
 
 /// `[route.http]`: limits of plain requests.

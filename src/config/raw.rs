@@ -9,12 +9,13 @@ use super::kind::Placed;
 use super::model::{
     Access, Admin, Bind, Certificate, ClientAuth, Headers, HealthCheck, Http, Limit, Log,
     OnServerDown, OnServerRemoved, Passive, ProxyProtocolIn, ProxyProtocolOut, Server,
-    ServerAddress, ServerSpec, Strictness, TlsVersion, UpstreamTls as ModelUpstreamTls, WebSocket,
+    ServerAddress, ServerSpec, TlsVersion, UpstreamTls as ModelUpstreamTls, WebSocket,
 };
 use super::source::Place;
 use super::{defaults, model};
 use crate::logic::balance;
 use crate::logic::route::{Accept, HostPattern, PathPattern};
+use crate::logic::websocket::handshake::Strictness;
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default)]

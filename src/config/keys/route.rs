@@ -11,12 +11,14 @@ use super::super::kind::number::{BytesPerSecond, Count, PerSecond, Size, Time, Z
 use super::super::kind::section::{Key, Section, Shape, Status, read_optional, read_shared};
 use super::super::kind::text::{ANY, FileName, LABEL, NAME, Text};
 use super::super::kind::{At, Describe, Flag, Kind, List, Maybe, Or, Word, Words, Written};
-use super::super::model::{Access, Headers, Http, Limit, OnExcess, Strictness, WebSocket};
+use super::super::model::{Access, Headers, Http, Limit, WebSocket};
 use super::super::raw::{Auth, Jwt, Redirect, Root, Route};
 use super::super::reader::Reader;
 use super::super::tree::{Node, Value};
 use super::{key, optional, table};
 use crate::logic::route::Accept;
+use crate::logic::websocket::OnExcess;
+use crate::logic::websocket::handshake::Strictness;
 
 pub(in crate::config) const ROUTE: Section<Route> = Section::<Route>::new(&[
     key!("name" => name, Maybe(LABEL), Acts,

@@ -9,6 +9,7 @@ pub mod client;
 pub mod fields;
 pub mod framing;
 pub mod head;
+pub mod hop;
 pub mod host;
 pub mod list;
 pub mod malformed;
@@ -17,6 +18,8 @@ pub mod path;
 pub mod syntax;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod to_backend;
+pub mod to_client;
 
 pub use client::{Client, ClientKey};
 pub use fields::Fields;
@@ -26,6 +29,7 @@ pub use host::Host;
 pub use malformed::Malformed;
 pub use origin::OriginRule;
 pub use syntax::Request;
+pub use to_backend::Outbound;
 
 /// How the client reached the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
