@@ -1,5 +1,7 @@
 //! Pure decisions: no socket, clock, thread or source of randomness; those are arguments.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]
+
 pub mod answer;
 pub mod balance;
 pub mod health;

@@ -1,6 +1,10 @@
 //! Rates and what they allow.
 
+mod bucket;
+
 use std::num::NonZeroU64;
+
+pub use bucket::Bucket;
 
 /// `"10/s burst 20"`: so many a second, with a bucket this deep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

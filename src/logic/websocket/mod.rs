@@ -1,3 +1,21 @@
 //! RFC 6455 as pure state machines: handshake, frame borders, the relayed session.
 
+mod closing;
+mod dice;
+pub mod frame;
+mod gate;
 pub mod handshake;
+mod heartbeat;
+mod peer;
+mod session;
+mod settings;
+mod side;
+mod sieve;
+mod tally;
+pub mod walker;
+
+pub use closing::{CloseFrom, End, Output};
+pub use session::Session;
+pub use settings::{Extensions, OnExcess, Settings};
+pub use side::{Pair, Side};
+pub use tally::{Carried, Tally};

@@ -1,0 +1,111 @@
+//! What a client may send: message and byte rates of one session.
+
+use std::time::Instant;
+
+use super::settings::{OnExcess, Settings};
+use crate::logic::limit::Bucket;
+
+/// The client's rates. A session without any has no gate.
+#[derive(Debug)]
+pub(super) struct Gate {
+    messages: Option<Bucket>,
+    bytes: Option<Bucket>,
+    on_excess: OnExcess,
+    /// The client is not read before this.
+    until: Option<Instant>,
+    /// A message that has no token yet is withheld, with what follows it.
+    withheld: bool,
+}
+
+impl Gate {
+    /// Most that is read at a time from a client whose messages are throttled: what may be withheld.
+    pub(super) const THROTTLED_READ_BYTES: usize = 16 << 10;
+    /// Most that is read at a time from a client whose bytes are limited: what it may overshoot by.
+    pub(super) const LIMITED_READ_BYTES: usize = 64 << 10;
+
+    pub(super) fn new(settings: &Settings, now: Instant) -> Option<Box<Self>> {
+        if settings.client_messages.is_none() && settings.client_bytes.is_none() {
+            return None;
+        }
+        Some(Box::new(Self {
+            messages: settings.client_messages.map(|rate| Bucket::new(rate, now)),
+            bytes: settings.client_bytes.map(|rate| Bucket::new(rate, now)),
+            on_excess: settings.on_excess,
+            until: None,
+            withheld: false,
+        }))
+    }
+
+    /// Most that may be read at a time.
+    pub(super) const fn read_limit(&self) -> usize {
+        if self.throttles() {
+            Self::THROTTLED_READ_BYTES
+        } else {
+            Self::LIMITED_READ_BYTES
+        }
+    }
+
+    /// Counts bytes that came; beyond the rate nothing is read for a while.
+    pub(super) fn count_bytes(&mut self, count: usize, now: Instant) {
+        self.withheld = false;
+        if let Some(bucket) = &mut self.bytes {
+            bucket.charge(count as u64, now);
+            let wait = bucket.wait(1, now);
+            if !wait.is_zero() {
+                self.until = self.until.max(now.checked_add(wait));
+            }
+        }
+    }
+
+    /// Whether the next message must wait; the one that is told so is withheld.
+    pub(super) fn withholds(&mut self, now: Instant) -> bool {
+        if !self.throttles() {
+            return false;
+        }
+        let Some(bucket) = &self.messages else {
+            return false;
+        };
+        let wait = bucket.wait(1, now);
+        if wait.is_zero() {
+            return false;
+        }
+        self.until = self.until.max(now.checked_add(wait));
+        self.withheld = true;
+        true
+    }
+
+    /// A message begins: whether it may.
+    pub(super) fn admits(&mut self, now: Instant) -> bool {
+        let Some(bucket) = &mut self.messages else {
+            return true;
+        };
+        if self.on_excess == OnExcess::Close {
+            return bucket.take(1, now);
+        }
+        bucket.charge(1, now);
+        true
+    }
+
+    /// Time went by.
+    pub(super) fn elapsed(&mut self, now: Instant) -> bool {
+        let reopens = self.until.is_some_and(|until| until <= now);
+        if reopens {
+            self.until = None;
+        }
+        reopens
+    }
+
+    /// Until when nothing is read.
+    pub(super) const fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// Whether messages are withheld.
+    pub(super) const fn has_withheld(&self) -> bool {
+        self.withheld
+    }
+
+    const fn throttles(&self) -> bool {
+        self.messages.is_some() && matches!(self.on_excess, OnExcess::Throttle)
+    }
+}
