@@ -3,5 +3,6 @@
 //! Folders are layers and an import goes down only; `ARCHITECTURE.md` has the map and
 //! `tests/it/architecture.rs` holds every edge against it.
 
+pub mod cli;
 pub mod config;
 pub mod logic;

@@ -32,6 +32,8 @@ pub struct Config {
     pub upstreams: Vec<Arc<Upstream>>,
     /// Every file that was read for it, certificates included: what `watch` watches.
     pub files: Vec<PathBuf>,
+    /// Directories in which an `include` pattern looks: a file that comes or goes there is a change.
+    pub directories: Vec<PathBuf>,
     /// Where it was written, for messages.
     pub origin: Origin,
 }

@@ -85,7 +85,7 @@ macro_rules! in_defaults {
             status: Status::Acts,
             doc: $doc,
             shape: || Shape::Table {
-                rows: $section.rows(),
+                rows: $section.inheritable(),
                 off: false,
             },
             read: |defaults, node, reader| {

@@ -111,7 +111,12 @@ impl<T, K: Kind<T>> Kind<Option<T>> for Or<K> {
     fn read(&self, node: &Node, reader: &mut Reader) -> Option<Option<T>> {
         match &node.value {
             Value::Text(text) if text == self.0 => Some(None),
-            _ => self.1.read(node, reader).map(Some),
+            _ => {
+                reader.alternative = Some(self.0);
+                let value = self.1.read(node, reader);
+                reader.alternative = None;
+                value.map(Some)
+            }
         }
     }
 
@@ -231,18 +236,22 @@ impl<T> Words<T> {
             .map(|(text, _)| *text)
     }
 
-    fn quoted(&self, separator: &str, quote: &str) -> String {
-        let words: Vec<_> = self
-            .available()
-            .map(|text| format!("{quote}\"{text}\"{quote}"))
-            .collect();
-        words.join(separator)
+    fn either(&self) -> String {
+        let words: Vec<_> = self.available().map(|text| format!("\"{text}\"")).collect();
+        match words.split_last() {
+            Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+            _ => words.join(""),
+        }
     }
 }
 
 impl<T> Describe for Words<T> {
     fn words(&self) -> String {
-        self.quoted(", ", "`")
+        let words: Vec<_> = self
+            .available()
+            .map(|text| format!("`\"{text}\"`"))
+            .collect();
+        words.join(", ")
     }
 
     fn schema(&self) -> Json {
@@ -252,7 +261,7 @@ impl<T> Describe for Words<T> {
 
 impl<T: Copy + PartialEq> Kind<T> for Words<T> {
     fn read(&self, node: &Node, reader: &mut Reader) -> Option<T> {
-        let instead = || format!("write {}", self.quoted(" or ", ""));
+        let instead = || format!("write {}", self.either());
         let text = reader.text(node, &instead())?;
         match self.0.iter().find(|(word, _)| *word == text) {
             Some((_, Word::Is(value))) => return Some(*value),

@@ -119,14 +119,19 @@ impl<S: Clone + Default> Section<S> {
             .collect()
     }
 
+    /// The keys that have a place below `defaults`.
+    pub(in crate::config) fn inheritable(&self) -> Vec<Row> {
+        self.rows().into_iter().filter(|row| !row.own).collect()
+    }
+
     fn read_entry(&self, into: &mut S, entry: &Entry, reader: &mut Reader) {
         let Some(key) = self.keys.iter().find(|key| key.name == entry.name) else {
             self.unknown(entry, reader);
             return;
         };
         if reader.in_defaults && self.own.contains(&key.name) {
-            reader.wrong_at(
-                &entry.place,
+            reader.wrong_entry(
+                entry,
                 "has no place in defaults",
                 "write it in each table itself",
             );
@@ -145,7 +150,7 @@ impl<S: Clone + Default> Section<S> {
 
     fn unknown(&self, entry: &Entry, reader: &mut Reader) {
         if reader.errors.is_full() {
-            reader.wrong_at(&entry.place, "unknown key", "");
+            reader.wrong_entry(entry, "unknown key", "");
             return;
         }
         let names = self.keys.iter().map(|key| key.name);
@@ -153,7 +158,7 @@ impl<S: Clone + Default> Section<S> {
             Some(name) => format!("did you mean {name}?"),
             None => format!("known here: {}", names.collect::<Vec<_>>().join(", ")),
         };
-        reader.wrong_at(&entry.place, "unknown key", instead);
+        reader.wrong_entry(entry, "unknown key", instead);
     }
 }
 
