@@ -1,6 +1,7 @@
 //! Walks the tree: knows the key it stands at, fills in `${NAME}` and collects what is wrong.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use super::error::{Errors, Problem};
@@ -55,7 +56,7 @@ pub(super) struct Reader {
 }
 
 /// Where things were written, which has no part in what they mean.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Origin {
     /// Files that keys name, certificates for example.
     named_files: HashMap<PathBuf, NamedFile>,
@@ -67,6 +68,15 @@ pub struct Origin {
 struct NamedFile {
     place: Place,
     key: String,
+}
+
+/// Some of the texts are secrets.
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin")
+            .field("named_files", &self.named_files)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Origin {

@@ -12,7 +12,7 @@ use super::super::defaults::{
 use super::super::kind::address::{Address, HOST_NAME, written_server};
 use super::super::kind::http::TARGET;
 use super::super::kind::number::{Count, Positive, Size, Time, ZeroIsNone};
-use super::super::kind::section::{Braces, Key, Section, Shape, Status, read_optional};
+use super::super::kind::section::{Braces, Key, Row, Section, Shape, Status, read_optional};
 use super::super::kind::text::FileName;
 use super::super::kind::{At, Describe, Flag, Kind, List, Maybe, Or, Word, Words, Written};
 use super::super::model::{
@@ -126,6 +126,10 @@ impl Describe for ServerKind {
 
     fn schema(&self) -> Json {
         json!({ "anyOf": [Address.schema(), Braces(&SERVER).schema()] })
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        SERVER.rows()
     }
 }
 

@@ -8,6 +8,8 @@ pub(super) mod text;
 
 use serde_json::{Value as Json, json};
 
+use section::Row;
+
 use super::reader::Reader;
 use super::source::Place;
 use super::tree::{Node, Value};
@@ -28,6 +30,11 @@ pub(super) trait Describe {
 
     /// What may be written, as JSON Schema.
     fn schema(&self) -> Json;
+
+    /// The keys of a value that is a table inside brackets.
+    fn rows(&self) -> Vec<Row> {
+        Vec::new()
+    }
 }
 
 /// A value on its way to TOML.
@@ -78,6 +85,10 @@ impl<K: Describe> Describe for At<K> {
     fn schema(&self) -> Json {
         self.0.schema()
     }
+
+    fn rows(&self) -> Vec<Row> {
+        self.0.rows()
+    }
 }
 
 impl<T, K: Kind<T>> Kind<Placed<T>> for At<K> {
@@ -104,6 +115,10 @@ impl<K: Describe> Describe for Or<K> {
 
     fn schema(&self) -> Json {
         json!({ "anyOf": [{ "const": self.0 }, self.1.schema()] })
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        self.1.rows()
     }
 }
 
@@ -139,6 +154,10 @@ impl<K: Describe> Describe for Maybe<K> {
     fn schema(&self) -> Json {
         self.0.schema()
     }
+
+    fn rows(&self) -> Vec<Row> {
+        self.0.rows()
+    }
 }
 
 impl<T, K: Kind<T>> Kind<Option<T>> for Maybe<K> {
@@ -158,12 +177,16 @@ pub(super) struct List<K>(pub(super) K);
 
 impl<K: Describe> Describe for List<K> {
     fn words(&self) -> String {
-        format!("list of {}", self.0.words())
+        format!("{}, or a list", self.0.words())
     }
 
     fn schema(&self) -> Json {
         let item = self.0.schema();
         json!({ "anyOf": [item, { "type": "array", "items": item }] })
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        self.0.rows()
     }
 }
 

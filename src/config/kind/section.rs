@@ -42,8 +42,12 @@ pub(in crate::config) enum Status {
 
 /// What may stand at a key.
 pub(in crate::config) enum Shape {
-    /// A value.
-    Value { words: String, schema: Json },
+    /// A value, with its keys where it is a table inside brackets.
+    Value {
+        words: String,
+        schema: Json,
+        rows: Vec<Row>,
+    },
     /// A table with these keys; where `off`, the word may stand instead.
     Table { rows: Vec<Row>, off: bool },
     /// A table of such tables, by name.
@@ -61,6 +65,16 @@ pub(in crate::config) struct Row {
     /// Whether it has no place below `defaults`.
     pub(in crate::config) own: bool,
     pub(in crate::config) shape: Shape,
+}
+
+impl Shape {
+    pub(in crate::config) fn of(kind: &impl Describe) -> Self {
+        Self::Value {
+            words: kind.words(),
+            schema: kind.schema(),
+            rows: kind.rows(),
+        }
+    }
 }
 
 impl<S> Section<S> {
@@ -204,6 +218,10 @@ impl<S: Clone + Default> Describe for Braces<S> {
 
     fn schema(&self) -> Json {
         schema_of(&self.0.rows())
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        self.0.rows()
     }
 }
 
