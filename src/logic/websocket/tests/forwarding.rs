@@ -55,11 +55,11 @@ fn half_a_header_waits_and_never_goes_out() {
     let sent = frame(Client, true, Opcode::Binary, &[7; 300]);
     let mut rig = Rig::new(quiet());
     rig.feed(Client, &sent[..7]);
-    assert_eq!(rig.reached.backend, []);
+    assert!(rig.reached.backend.is_empty());
     assert_eq!(rig.session.held(Client), &sent[..7]);
     rig.feed(Client, &sent[7..8]);
     assert_eq!(rig.reached.backend, &sent[..8]);
-    assert_eq!(rig.session.held(Client), []);
+    assert!(rig.session.held(Client).is_empty());
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_control_frame_waits_until_it_is_whole() {
     let sent = frame(Client, true, Opcode::Ping, &[7; 125]);
     let mut rig = Rig::new(quiet());
     rig.trickle(Client, &sent[..130]);
-    assert_eq!(rig.reached.backend, []);
+    assert!(rig.reached.backend.is_empty());
     rig.feed(Client, &sent[130..]);
     assert_eq!(rig.reached.backend, sent);
 }
@@ -137,7 +137,7 @@ fn what_follows_a_violation_is_read_and_forgotten() {
     rig.feed(Client, &text(Client, "late"));
     rig.feed(Client, &close(Client, 1000));
     assert_eq!(rig.reached, reached);
-    assert_eq!(rig.session.held(Client), []);
+    assert!(rig.session.held(Client).is_empty());
 }
 
 #[test]

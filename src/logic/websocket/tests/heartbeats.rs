@@ -24,7 +24,7 @@ fn a_silent_client_is_pinged_and_its_pong_goes_no_further() {
     assert_eq!(pings.len(), 1);
     rig.wait(Duration::from_millis(120));
     rig.feed(Client, &pong(Client, &pings[0]));
-    assert_eq!(rig.reached.backend, []);
+    assert!(rig.reached.backend.is_empty());
     assert_eq!(
         rig.session.ping_rtt(Client),
         Some(Duration::from_millis(120))

@@ -4,6 +4,7 @@ mod closing;
 mod forwarding;
 mod heartbeats;
 mod limits;
+mod walking;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
