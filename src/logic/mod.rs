@@ -1,9 +1,13 @@
 //! Pure decisions: no socket, clock, thread or source of randomness; those are arguments.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]
+
+pub mod answer;
 pub mod balance;
 pub mod health;
 pub mod limit;
 pub mod reason;
+pub mod refusal;
 pub mod request;
 pub mod route;
 pub mod websocket;

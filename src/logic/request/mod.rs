@@ -1,32 +1,59 @@
-//! What a request is, before anything is done with it.
+//! What a request is, before anything is done with it: heads read into types that cannot be wrong.
+//!
+//! Bytes become a [`RequestHead`] (grammar), the head a [`Request`] (meaning); only a `Request`
+//! is routed, checked and written to a backend.
 
-use std::sync::Arc;
+pub mod access;
+pub mod body;
+pub mod client;
+pub mod fields;
+pub mod framing;
+pub mod head;
+pub mod hop;
+pub mod host;
+pub mod list;
+pub mod malformed;
+pub mod origin;
+pub mod path;
+pub mod syntax;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod to_backend;
+pub mod to_client;
 
-/// `access.origins`: who may open a WebSocket (RFC 6455 section 10.2).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum OriginRule {
-    /// This scheme, host and port.
-    Exact {
-        /// Lower case.
-        scheme: Arc<str>,
-        /// Lower case.
-        host: Arc<str>,
-        /// Filled in where it is the scheme's default.
-        port: u16,
-    },
-    /// This scheme and port, and any host below the suffix (kept with its leading dot).
-    Wildcard {
-        /// Lower case.
-        scheme: Arc<str>,
-        /// Lower case, leading dot.
-        suffix: Arc<str>,
-        /// Filled in where it is the scheme's default.
-        port: u16,
-    },
-    /// The request's own scheme, host and port.
-    SameHost,
-    /// A request without an Origin.
-    Absent,
-    /// The opaque origin `null`, only where it is named.
-    Null,
+pub use client::{Client, ClientKey};
+pub use fields::Fields;
+pub use framing::Framing;
+pub use head::{RequestHead, ResponseHead};
+pub use host::Host;
+pub use malformed::Malformed;
+pub use origin::OriginRule;
+pub use syntax::Request;
+pub use to_backend::Outbound;
+
+/// How the client reached the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// Its spelling in a URI.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port that a URI without one means.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
 }

@@ -1,24 +1,12 @@
 //! Which requests go where.
 
-use std::sync::Arc;
+use super::refusal::Refusal;
 
-/// `route.host`: exact, or `*.` and a suffix.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum HostPattern {
-    /// This host, in lower case.
-    Exact(Arc<str>),
-    /// Any host that ends in this suffix, kept with its leading dot.
-    Suffix(Arc<str>),
-}
+pub mod pattern;
+pub mod table;
 
-/// `route.path`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum PathPattern {
-    /// The path and everything below it, on a segment border.
-    Prefix(Arc<str>),
-    /// The path alone.
-    Exact(Arc<str>),
-}
+pub use pattern::{HostPattern, PathPattern, PatternError};
+pub use table::Table;
 
 /// `route.accept`: the kinds of request a route takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,4 +17,18 @@ pub enum Accept {
     Http,
     /// Both.
     Both,
+}
+
+impl Accept {
+    /// Whether the route takes a request of that kind.
+    ///
+    /// # Errors
+    /// The refusal that the other kind gets.
+    pub const fn admits(self, websocket: bool) -> Result<(), Refusal> {
+        match (self, websocket) {
+            (Self::WebSocket, false) => Err(Refusal::UpgradeRequired),
+            (Self::Http, true) => Err(Refusal::UpgradeRefused),
+            _ => Ok(()),
+        }
+    }
 }

@@ -4,6 +4,7 @@ mod closing;
 mod dice;
 pub mod frame;
 mod gate;
+pub mod handshake;
 mod heartbeat;
 mod peer;
 mod session;

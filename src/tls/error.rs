@@ -1,0 +1,106 @@
+//! What can be wrong with a listener's certificates, each with the file to look at.
+
+use std::io;
+use std::path::PathBuf;
+
+use rustls::pki_types::pem;
+use rustls::server::VerifierBuilderError;
+
+/// A file that TLS needs and cannot use. The operator is to blame, and told how to go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Missing, or not ours to read.
+    #[error("{} can't be read", file.display())]
+    Unreadable {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A directory, a pipe or a device.
+    #[error("{} is not a regular file", file.display())]
+    NotAFile {
+        /// Which.
+        file: PathBuf,
+    },
+    /// Larger than any chain or list of roots.
+    #[error("{} is larger than {limit_bytes} bytes", file.display())]
+    TooLarge {
+        /// Which.
+        file: PathBuf,
+        /// The most that is read.
+        limit_bytes: u64,
+    },
+    /// Cut off or garbled.
+    #[error("{} is not whole PEM", file.display())]
+    Pem {
+        /// Which.
+        file: PathBuf,
+        /// Where it breaks.
+        source: pem::Error,
+    },
+    /// No CERTIFICATE section.
+    #[error("{} holds no certificate (write a PEM file with a CERTIFICATE section)", file.display())]
+    NoCertificate {
+        /// Which.
+        file: PathBuf,
+    },
+    /// No private key section.
+    #[error("{} holds no private key (write a PEM file with a PRIVATE KEY section)", file.display())]
+    NoKey {
+        /// Which.
+        file: PathBuf,
+    },
+    /// The key wants a passphrase, and nobody is there to type it.
+    #[error("{} is encrypted (remove the passphrase: openssl pkey -in ENCRYPTED -out KEY)", file.display())]
+    EncryptedKey {
+        /// Which.
+        file: PathBuf,
+    },
+    /// A key of a kind that TLS here does not use.
+    #[error("{} is not a usable key (use RSA from 2048 bits, ECDSA P-256/P-384/P-521 or Ed25519)", file.display())]
+    UnusableKey {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// Good PEM around a bad certificate.
+    #[error("{} holds a malformed certificate: {cause}", file.display())]
+    MalformedCertificate {
+        /// Which.
+        file: PathBuf,
+        /// Where it breaks.
+        cause: String,
+    },
+    /// The key belongs to another certificate.
+    #[error("{} is not the key of the first certificate in {}", key.display(), cert.display())]
+    KeyMismatch {
+        /// The chain.
+        cert: PathBuf,
+        /// The key.
+        key: PathBuf,
+    },
+    /// Its time has passed.
+    #[error("{} expired on {expired}", file.display())]
+    Expired {
+        /// Which.
+        file: PathBuf,
+        /// When.
+        expired: String,
+    },
+    /// Roots that can't verify anybody.
+    #[error("{} can't verify clients", file.display())]
+    ClientCa {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        source: VerifierBuilderError,
+    },
+    /// The cryptographic library lacks what it was built to have.
+    #[error("TLS can't be set up")]
+    Provider {
+        /// Why.
+        source: rustls::Error,
+    },
+}

@@ -1,0 +1,73 @@
+//! Certificates and keys out of PEM files, read within a bound.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::Error;
+
+/// The bundle of all public roots is a quarter of this.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// Every certificate of the file, in its order; at least one.
+pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let text = read(file)?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
+        .map_err(|source| Error::Pem {
+            file: file.into(),
+            source,
+        })?;
+    if certificates.is_empty() {
+        return Err(Error::NoCertificate { file: file.into() });
+    }
+    Ok(certificates)
+}
+
+/// The first private key of the file.
+pub(super) fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, Error> {
+    let text = read(file)?;
+    if is_encrypted(&text) {
+        return Err(Error::EncryptedKey { file: file.into() });
+    }
+    PrivateKeyDer::from_pem_slice(&text).map_err(|source| match source {
+        pem::Error::NoItemsFound => Error::NoKey { file: file.into() },
+        source => Error::Pem {
+            file: file.into(),
+            source,
+        },
+    })
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Error> {
+    let unreadable = |source: io::Error| Error::Unreadable {
+        file: file.into(),
+        source,
+    };
+    // Opening a pipe would wait for its writer.
+    if !fs::metadata(file).map_err(unreadable)?.is_file() {
+        return Err(Error::NotAFile { file: file.into() });
+    }
+    let mut text = Vec::new();
+    let mut limited = File::open(file)
+        .map_err(unreadable)?
+        .take(MAX_FILE_BYTES + 1);
+    let length = limited.read_to_end(&mut text).map_err(unreadable)?;
+    if u64::try_from(length).is_ok_and(|length| length <= MAX_FILE_BYTES) {
+        Ok(text)
+    } else {
+        Err(Error::TooLarge {
+            file: file.into(),
+            limit_bytes: MAX_FILE_BYTES,
+        })
+    }
+}
+
+/// PKCS #8 says so in its label, the older kinds in a field below it (RFC 1421).
+fn is_encrypted(text: &[u8]) -> bool {
+    let holds = |mark: &[u8]| memchr::memmem::find(text, mark).is_some();
+    holds(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || holds(b"Proc-Type: 4,ENCRYPTED")
+}

@@ -1,0 +1,224 @@
+//! An echo server that many connections can lean on: one thread, one task per connection.
+//! A WebSocket gets its messages back, a plain request gets its own head as the body.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use super::backend::{field, switching_protocols};
+use super::frame::{CLOSE, Frame, PING, PONG};
+
+/// The header field in which it names itself.
+pub const SERVED_BY: &str = "x-served-by";
+
+/// A running echo server; its connections break when it is dropped.
+pub struct Echo {
+    address: SocketAddr,
+    seen: Arc<Seen>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    accepted: AtomicUsize,
+    open: AtomicUsize,
+    heads: Mutex<Vec<String>>,
+}
+
+impl Echo {
+    /// Starts on a free port.
+    pub fn start() -> Self {
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// Starts on this address: a server that comes back.
+    pub fn at(address: SocketAddr) -> Self {
+        let listener = bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Seen::default());
+        let (stop, stopped) = oneshot::channel();
+        let server = serve(listener, Arc::clone(&seen));
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.unwrap().block_on(async {
+                tokio::select! {
+                    () = server => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        Self {
+            address,
+            seen,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// Several, each on a free port.
+    pub fn start_many<const N: usize>() -> [Self; N] {
+        std::array::from_fn(|_| Self::start())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many connections it took so far.
+    pub fn accepted(&self) -> usize {
+        self.seen.accepted.load(Ordering::Acquire)
+    }
+
+    /// How many connections are open now.
+    pub fn open(&self) -> usize {
+        self.seen.open.load(Ordering::Acquire)
+    }
+
+    /// The request heads it has read.
+    pub fn heads(&self) -> Vec<String> {
+        self.seen.heads.lock().unwrap().clone()
+    }
+
+    /// The last request head it has read.
+    #[track_caller]
+    pub fn last_head(&self) -> String {
+        self.heads().pop().expect("a request")
+    }
+
+    /// Stops listening and breaks every connection; gives the address to come back at.
+    pub fn kill(mut self) -> SocketAddr {
+        self.end();
+        self.address
+    }
+
+    fn end(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl fmt::Display for Echo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+/// `SO_REUSEADDR` lets a killed server come back while its old connections linger.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM,
+        None,
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+async fn serve(listener: TcpListener, seen: Arc<Seen>) {
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        seen.accepted.fetch_add(1, Ordering::AcqRel);
+        seen.open.fetch_add(1, Ordering::AcqRel);
+        let (seen, address) = (Arc::clone(&seen), listener.local_addr().unwrap());
+        connections.spawn(async move {
+            let _ = converse(stream, address, &seen).await;
+            seen.open.fetch_sub(1, Ordering::AcqRel);
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn converse(mut stream: TcpStream, me: SocketAddr, seen: &Seen) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut unread = Vec::new();
+    loop {
+        let head = read_head(&mut stream, &mut unread).await?;
+        seen.heads.lock().unwrap().push(head.clone());
+        if field(&head, "upgrade").is_some() {
+            let answer = switching_protocols(&head, &greeting(&head, me));
+            stream.write_all(answer.as_bytes()).await?;
+            return echo(&mut stream, unread).await;
+        }
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{SERVED_BY}: {me}\r\n\r\n{head}",
+            head.len()
+        );
+        stream.write_all(answer.as_bytes()).await?;
+    }
+}
+
+/// Its name, and the first subprotocol the client offers.
+fn greeting(head: &str, me: SocketAddr) -> String {
+    let chosen = field(head, "sec-websocket-protocol").and_then(|offers| offers.split(',').next());
+    let chosen = chosen.map(|name| format!("Sec-WebSocket-Protocol: {}\r\n", name.trim()));
+    format!("{SERVED_BY}: {me}\r\n{}", chosen.unwrap_or_default())
+}
+
+async fn read_head(stream: &mut TcpStream, unread: &mut Vec<u8>) -> io::Result<String> {
+    loop {
+        if let Some(end) = memchr::memmem::find(unread, b"\r\n\r\n") {
+            let head = unread.drain(..end + 4).collect::<Vec<u8>>();
+            return Ok(String::from_utf8_lossy(&head).into_owned());
+        }
+        read_more(stream, unread).await?;
+    }
+}
+
+async fn echo(stream: &mut TcpStream, mut unread: Vec<u8>) -> io::Result<()> {
+    loop {
+        while let Some((frame, length)) = Frame::decode(&unread) {
+            unread.drain(..length);
+            if frame.opcode == PONG {
+                continue;
+            }
+            let opcode = if frame.opcode == PING {
+                PONG
+            } else {
+                frame.opcode
+            };
+            let answer = Frame {
+                opcode,
+                mask: None,
+                ..frame
+            };
+            stream.write_all(&answer.encode()).await?;
+            if opcode == CLOSE {
+                return stream.shutdown().await;
+            }
+        }
+        read_more(stream, &mut unread).await?;
+    }
+}
+
+async fn read_more(stream: &mut TcpStream, unread: &mut Vec<u8>) -> io::Result<()> {
+    match stream.read_buf(unread).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
+}
