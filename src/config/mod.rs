@@ -1,3 +1,80 @@
 //! From TOML to a configuration that can't be wrong.
 
+mod check;
+pub mod defaults;
+mod diff;
+mod dump;
+mod error;
+mod files;
+mod keys;
+mod kind;
 pub mod model;
+mod raw;
+mod reader;
+mod reference;
+mod source;
+mod tree;
+mod units;
+mod validate;
+
+use std::path::Path;
+
+pub use diff::{Change, Effect, diff};
+pub use dump::dump;
+pub use error::{Errors, Problem};
+use files::Files;
+pub use model::Config;
+pub use reader::Origin;
+use reader::{Environment, Reader};
+pub use reference::{schema, tables};
+use tree::Node;
+
+/// Loads the configuration in `path` and the files that it includes.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, at once.
+pub fn load(path: &Path) -> Result<Config, Errors> {
+    let mut errors = Errors::default();
+    let mut files = Files::default();
+    match files.read(path, Environment::PROCESS, &mut errors) {
+        Some(node) => build(node, files, Environment::PROCESS, errors),
+        None => Err(errors),
+    }
+}
+
+/// Parses a text that is called `name` in messages and can't include files.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, at once.
+pub fn parse(text: &str, name: &str) -> Result<Config, Errors> {
+    let mut errors = Errors::default();
+    let node = Files::read_text(name, text, Environment::PROCESS, &mut errors);
+    build(node, Files::default(), Environment::PROCESS, errors)
+}
+
+fn build(
+    node: Node,
+    files: Files,
+    environment: Environment,
+    errors: Errors,
+) -> Result<Config, Errors> {
+    let is_toml = errors.is_empty();
+    let beginning = node.place.clone();
+    let mut reader = Reader::new(environment, errors);
+    let root = keys::read(node, &mut reader);
+    let Reader {
+        mut errors, origin, ..
+    } = reader;
+    // What a syntax error swallowed would only be missed a second time.
+    if !is_toml {
+        return Err(errors.sorted());
+    }
+    let config = validate::validate(root, &beginning, origin, files.paths, &mut errors);
+    if errors.is_empty() {
+        Ok(config)
+    } else {
+        Err(errors.sorted())
+    }
+}

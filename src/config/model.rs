@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::reader::Origin;
 use crate::logic::balance;
 use crate::logic::limit::Rate;
 use crate::logic::request::OriginRule;
 use crate::logic::route::{Accept, HostPattern, PathPattern};
+use crate::logic::websocket::handshake::Strictness;
+use crate::logic::websocket::{OnExcess, Settings};
 
 /// A whole configuration: every file read, merged and checked.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// `[server]`.
     pub server: Server,
@@ -31,6 +34,20 @@ pub struct Config {
     pub upstreams: Vec<Arc<Upstream>>,
     /// Every file that was read for it, certificates included: what `watch` watches.
     pub files: Vec<PathBuf>,
+    /// Where it was written, for messages.
+    pub origin: Origin,
+}
+
+/// Two configurations are equal when they serve alike, wherever they were written.
+impl PartialEq for Config {
+    fn eq(&self, other: &Self) -> bool {
+        self.server == other.server
+            && self.log == other.log
+            && self.admin == other.admin
+            && self.listeners == other.listeners
+            && self.routes == other.routes
+            && self.upstreams == other.upstreams
+    }
 }
 
 /// `[server]`: the process.
@@ -234,14 +251,6 @@ pub enum Action {
     RedirectHttps,
 }
 
-/// `route.handshake`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum Strictness {
-    Strict,
-    Lax,
-}
-
 /// `[route.access]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
@@ -254,7 +263,7 @@ pub struct Access {
 }
 
 /// `[route.limit]`; `None` is no limit.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Limit {
     /// Live connections of one client.
     pub connections_per_ip: Option<usize>,
@@ -291,12 +300,22 @@ pub struct WebSocket {
     pub park_buffer_bytes: usize,
 }
 
-/// `route.websocket.on_excess`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum OnExcess {
-    Close,
-    Throttle,
+impl WebSocket {
+    /// What of it the session decides.
+    pub fn session(&self) -> Settings {
+        Settings {
+            idle_timeout: self.idle_timeout,
+            max_lifetime: self.max_lifetime,
+            ping_interval: self.ping_interval,
+            ping_timeout: self.ping_timeout,
+            ping_backend: self.ping_backend,
+            max_frame_bytes: self.max_frame_bytes,
+            max_message_bytes: self.max_message_bytes,
+            client_messages: self.client_messages,
+            client_bytes: self.client_bytes,
+            on_excess: self.on_excess,
+        }
+    }
 }
 
 /// `[route.http]`: limits of plain requests.

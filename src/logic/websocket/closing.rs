@@ -28,6 +28,17 @@ pub enum CloseFrom {
     Proxy,
 }
 
+impl CloseFrom {
+    /// The word of logs and metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Backend => "backend",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
 /// What the relay does with the connection to one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {

@@ -1,0 +1,82 @@
+//! Active checks: does a server answer as it should, within its time?
+//! Each runs on a connection of its own, reads within a bound, and parts politely.
+
+mod answer;
+mod error;
+mod http;
+mod tcp;
+mod websocket;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::model::ProbeKind;
+
+pub use error::ProbeError;
+
+/// What one server is asked.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// How.
+    pub kind: ProbeKind,
+    /// Where.
+    pub address: SocketAddr,
+    /// The `Host` of the question.
+    pub host: Arc<str>,
+    /// The path of the question.
+    pub path: Arc<str>,
+    /// How long the answer may take, from connecting on.
+    pub timeout: Duration,
+}
+
+impl Probe {
+    /// Asks once.
+    ///
+    /// # Errors
+    /// Why the server is not fit to serve.
+    pub async fn run(&self) -> Result<(), ProbeError> {
+        let deadline = Instant::now() + self.timeout;
+        let mut stream =
+            timeout_at(deadline, self.ask())
+                .await
+                .map_err(|_| ProbeError::TimedOut {
+                    timeout: self.timeout,
+                })??;
+        // The verdict stands; a polite end may take what is left of the time.
+        let _ = timeout_at(deadline, self.part(&mut stream)).await;
+        Ok(())
+    }
+
+    async fn ask(&self) -> Result<TcpStream, ProbeError> {
+        let mut stream = tcp::connect(self.address).await?;
+        match self.kind {
+            ProbeKind::Tcp => {}
+            ProbeKind::Http => http::ask(&mut stream, &self.host, &self.path).await?,
+            ProbeKind::WebSocket => websocket::ask(&mut stream, &self.host, &self.path).await?,
+        }
+        Ok(stream)
+    }
+
+    async fn part(&self, stream: &mut TcpStream) {
+        match self.kind {
+            ProbeKind::Tcp => {}
+            ProbeKind::Http => read_to_end(stream).await,
+            ProbeKind::WebSocket => websocket::part(stream).await,
+        }
+    }
+}
+
+/// Reads to the end of the stream within a bound, so that closing does not reset it.
+async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) {
+    const MOST_BYTES: u64 = 64 * 1024;
+    // Nobody hears of an error here: the verdict is in.
+    let _ = tokio::io::copy(&mut stream.take(MOST_BYTES), &mut tokio::io::sink()).await;
+}
+
+#[cfg(test)]
+mod tests;
