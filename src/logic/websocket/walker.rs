@@ -30,13 +30,15 @@ pub enum Kind {
     Binary,
 }
 
-/// How large frames and messages may be, in payload bytes.
+/// What the next data frame may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Of one frame.
+    /// Largest payload of a frame, in bytes.
     pub frame: u64,
-    /// Of one message over its frames; compressed size where it is compressed.
+    /// Largest payload of a message over its frames, in bytes; compressed where it is compressed.
     pub message: u64,
+    /// Whether another message may begin.
+    pub another: bool,
 }
 
 impl Limits {
@@ -44,6 +46,7 @@ impl Limits {
     pub const NONE: Self = Self {
         frame: u64::MAX,
         message: u64::MAX,
+        another: true,
     };
 }
 
@@ -94,7 +97,7 @@ pub enum Fault {
     /// The stream cannot be followed any further.
     #[error(transparent)]
     Violation(#[from] Violation),
-    /// The next frame makes more than the limits allow; without them it can be stepped over.
+    /// The next frame is larger than the limits allow; without them it can be stepped over.
     #[error("a frame of {frame} bytes makes a message of {message}")]
     TooBig {
         /// Payload of the frame.
@@ -102,6 +105,9 @@ pub enum Fault {
         /// Payload of its message with it.
         message: u64,
     },
+    /// The next frame begins a message that may not begin; without limits it can be stepped over.
+    #[error("one message too many")]
+    TooMany,
 }
 
 impl Walker {
@@ -125,12 +131,6 @@ impl Walker {
     /// Whether the bytes so far end on a message border.
     pub const fn between_messages(&self) -> bool {
         self.message.is_none()
-    }
-
-    /// Whether the first frame of a data message comes next in `bytes`.
-    pub fn message_starts(&self, bytes: &[u8]) -> bool {
-        let starts = |first: &u8| matches!(first & 0x0f, 0x1 | 0x2);
-        self.between_frames() && bytes.first().is_some_and(starts)
     }
 
     /// Takes the next step over `bytes`, which are not empty.
@@ -165,10 +165,10 @@ impl Walker {
     #[inline]
     fn enter(&mut self, header: Header, kind: Kind, limits: Limits) -> Result<(), Fault> {
         let frame = header.payload_len;
-        let before = if self.message.is_some() {
-            self.message_len
-        } else {
-            0
+        let before = match self.message {
+            Some(_) => self.message_len,
+            None if limits.another => 0,
+            None => return Err(Fault::TooMany),
         };
         let message = before.saturating_add(frame);
         if frame > limits.frame || message > limits.message {
