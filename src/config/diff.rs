@@ -248,3 +248,102 @@ fn live(subject: &str, what: &str) -> Change {
         effect: Effect::Live,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::parse;
+
+    use super::*;
+
+    const OLD: &str = r#"
+        [listener.a]
+        bind = "127.0.0.1:80"
+        [[route]]
+        name = "one"
+        path = "/one"
+        upstream = "u"
+        [[route]]
+        name = "two"
+        respond = 404
+        [upstream.u]
+        servers = ["10.0.0.1:80", "10.0.0.2:80"]
+    "#;
+
+    fn changes(edit: impl FnOnce(&str) -> String) -> Vec<String> {
+        let [old, new] = [OLD.to_owned(), edit(OLD)]
+            .map(|text| parse(&text, "test.toml").unwrap_or_else(|errors| panic!("{errors}")));
+        diff(&old, &new).iter().map(Change::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_equal_is_no_change() {
+        assert_eq!(changes(|old| format!("# moved\n\n{old}")), [""; 0]);
+    }
+
+    #[test]
+    fn a_key_is_told_with_both_values() {
+        let edit =
+            |old: &str| old.replace("\"two\"", "\"two\"\nwebsocket = { max_frame = \"1m\" }");
+        assert_eq!(
+            changes(edit),
+            ["route two: websocket.max_frame \"16MiB\" -> \"1MiB\" (live)"]
+        );
+    }
+
+    #[test]
+    fn servers_that_come_and_go_are_told_one_by_one() {
+        let edit = |old: &str| old.replace("\"10.0.0.2:80\"", "\"10.0.0.3:80\"");
+        assert_eq!(
+            changes(edit),
+            ["upstream u: servers -\"10.0.0.2:80\" +\"10.0.0.3:80\" (live)"]
+        );
+    }
+
+    #[test]
+    fn what_a_running_process_cannot_change_needs_a_restart() {
+        let edit = |old: &str| format!("[server]\nworkers = 3\n[admin]\nbind = \"off\"\n{old}");
+        assert_eq!(
+            changes(edit),
+            [
+                "server: workers \"auto\" -> 3 (needs a restart)",
+                "admin: bind \"127.0.0.1:9900\" -> \"off\" (needs a restart)",
+            ]
+        );
+    }
+
+    #[test]
+    fn sections_come_and_go_by_name() {
+        let edit = |old: &str| old.replace("listener.a", "listener.b");
+        assert_eq!(
+            changes(edit),
+            ["listener a: removed (live)", "listener b: added (live)"]
+        );
+        let edit = |old: &str| format!("{old}\n[upstream.u.health_check]\ntype = \"tcp\"");
+        assert_eq!(changes(edit), ["upstream u: health_check added (live)"]);
+    }
+
+    #[test]
+    fn another_order_of_routes_is_a_change() {
+        let edit = |old: &str| {
+            let (head, routes) = old.split_once("[[route]]").unwrap();
+            let (one, rest) = routes.split_once("[[route]]").unwrap();
+            let (two, upstream) = rest.split_once("[upstream.u]").unwrap();
+            format!("{head}[[route]]{two}[[route]]{one}[upstream.u]{upstream}")
+        };
+        assert_eq!(changes(edit), ["routes: in another order (live)"]);
+    }
+
+    #[test]
+    fn a_secret_changes_unseen() {
+        let with = |secret: &str| {
+            let set = format!("\"two\"\nheaders.set = {{ X-Key = \"{secret}\" }}");
+            let text = OLD.replace("\"two\"", &set);
+            parse(&text, "test.toml").unwrap_or_else(|errors| panic!("{errors}"))
+        };
+        let changes = diff(&with("hunter2"), &with("hunter3"));
+        let [change] = changes.as_slice() else {
+            panic!("{changes:?}")
+        };
+        assert_eq!(change.to_string(), "route two: headers.set changed (live)");
+    }
+}

@@ -13,6 +13,8 @@ mod raw;
 mod reader;
 mod reference;
 mod source;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod units;
 mod validate;

@@ -62,7 +62,7 @@ pub(super) fn validate(
             .map(|named| Arc::new(upstream(named)))
             .collect(),
         files: paths.into_iter().collect(),
-        directories: files.directories,
+        directories: files.directories.into_iter().collect(),
         origin,
     }
 }

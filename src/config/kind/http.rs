@@ -333,6 +333,9 @@ fn check_path(path: &str) -> Result<(), &'static str> {
     if !path.starts_with('/') {
         return Err("does not begin with /");
     }
+    if path.len() > MAX_PATH_BYTES {
+        return Err("is longer than 1,000 bytes");
+    }
     if !path
         .bytes()
         .all(|b| b.is_ascii_graphic() && !br##"\#?"<>^`{|}"##.contains(&b))
@@ -381,6 +384,8 @@ fn is_field_value(value: &str) -> bool {
     value.trim_matches([' ', '\t']) == value
         && !value.bytes().any(|b| b.is_ascii_control() && b != b'\t')
 }
+
+const MAX_PATH_BYTES: usize = 1000;
 
 const PROXYS_OWN_FIELDS: [&str; 10] = [
     "connection",
