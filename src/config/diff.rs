@@ -10,7 +10,7 @@ use super::kind::Written;
 use super::kind::section::{Section, Status};
 use super::model::{Config, Listener, Route, Upstream};
 use super::raw;
-use super::reader::Origin;
+use super::reader::Provenance;
 
 /// One difference between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +45,8 @@ impl fmt::Display for Change {
 /// Lists what differs, in the order of the file.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let differ = Differ {
-        old: &old.origin,
-        new: &new.origin,
+        old: &old.provenance,
+        new: &new.provenance,
     };
     let [old_admin, new_admin] = [old, new].map(|config| raw::AdminSection::from(&config.admin));
     let mut changes = differ.keys("server", &SERVER, &old.server, &new.server);
@@ -63,8 +63,8 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
 
 /// Writes both sides as their files do.
 struct Differ<'a> {
-    old: &'a Origin,
-    new: &'a Origin,
+    old: &'a Provenance,
+    new: &'a Provenance,
 }
 
 impl Differ<'_> {
@@ -220,10 +220,10 @@ fn find<'a>(entries: &'a [(String, Written)], name: &str) -> &'a Written {
         .map_or(&Written::Nothing, |(_, value)| value)
 }
 
-fn shown(written: &Written, origin: &Origin) -> String {
+fn shown(written: &Written, provenance: &Provenance) -> String {
     match written {
         Written::Nothing => "nothing".to_owned(),
-        written => inline(written, origin),
+        written => inline(written, provenance),
     }
 }
 

@@ -116,7 +116,7 @@ fn relative_names_are_relative_to_the_file_that_names_them() {
     );
 
     let problem = config
-        .origin
+        .provenance
         .problem_with_file(&certificate.key, "is no key")
         .to_string();
     assert!(
