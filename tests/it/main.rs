@@ -11,4 +11,5 @@
 )]
 
 mod architecture;
+mod sim;
 mod support;
