@@ -261,6 +261,7 @@ impl World {
 }
 
 impl Drop for World {
+    #[expect(clippy::print_stderr, reason = "a failure tells how to replay it")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("replay with TIDEGATE_SEED={}", self.seed);

@@ -157,7 +157,6 @@ impl Peer {
                     let pong = plan::good(self.side, 0x8a, &control.payload, dice);
                     let own = self.own_pings.contains(&control.end);
                     let kind = if own { FrameKind::Own } else { FrameKind::Good };
-                    // Behind a frame that breaks the protocol nothing counts any more.
                     self.script.push_front(Frame { kind, ..pong });
                 }
                 8 => self.answer_close(&control.payload, dice),
