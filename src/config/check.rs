@@ -1,9 +1,8 @@
 //! Checks of one key against another in the same section, made right after it is read.
 
-use super::model::{HealthCheck, WebSocket};
+use super::model::WebSocket;
 use super::raw::{Demand, Listener, Pair, Route, ServerEntry, Upstream, UpstreamTls};
 use super::reader::Reader;
-use super::source::Place;
 use super::tree::{Node, Value};
 
 pub(super) fn listener(listener: &mut Listener, node: &Node, reader: &mut Reader) {
@@ -22,12 +21,13 @@ pub(super) fn listener(listener: &mut Listener, node: &Node, reader: &mut Reader
             reader.wrong_at(&tls.place, "has no certificates", example);
         }
         if tls.client_auth != Demand::Off && tls.client_ca.is_none() && !said("client_ca") {
-            let place = table.map_or_else(
-                || tls.place.clone(),
-                |table| Reader::place_of(table, &["client_auth"]),
-            );
             let example = r#"write client_ca = "clients.pem""#;
-            reader.wrong_at(&place, "client_auth needs a client_ca", example);
+            reader.wrong_key(
+                table.unwrap_or(node),
+                "client_auth",
+                "needs a client_ca",
+                example,
+            );
         }
     });
 }
@@ -55,16 +55,15 @@ pub(super) fn route(_: &mut Route, node: &Node, reader: &mut Reader) {
         ),
         (Some(_), None) => {}
         (Some(first), Some(second)) => {
-            let place = Reader::place_of(node, &[second]);
             let instead = "a route has one of upstream, respond and redirect";
-            reader.wrong_at(&place, format!("has both {first} and {second}"), instead);
+            reader.wrong_key(node, second, format!("{first} is set too"), instead);
         }
     }
     if Reader::says(node, "rewrite") && !Reader::says(node, "upstream") {
-        let place = Reader::place_of(node, &["rewrite"]);
-        reader.wrong_at(
-            &place,
-            "rewrite without an upstream has nothing to rewrite",
+        reader.wrong_key(
+            node,
+            "rewrite",
+            "nothing to rewrite without an upstream",
             "leave it out",
         );
     }
@@ -72,9 +71,8 @@ pub(super) fn route(_: &mut Route, node: &Node, reader: &mut Reader) {
 
 pub(super) fn websocket(websocket: &mut WebSocket, node: &Node, reader: &mut Reader) {
     if websocket.ping_backend && websocket.ping_interval.is_none() {
-        let place = Reader::place_of(node, &["ping_backend", "ping_interval"]);
         let example = r#"write ping_interval = "30s""#;
-        reader.wrong_at(&place, "ping_backend needs a ping_interval", example);
+        reader.wrong_key(node, "ping_backend", "needs a ping_interval", example);
     }
 }
 
@@ -96,18 +94,24 @@ pub(super) fn server(_: &mut ServerEntry, node: &Node, reader: &mut Reader) {
 }
 
 pub(super) fn upstream_tls(tls: &mut UpstreamTls, node: &Node, reader: &mut Reader) {
-    if tls.client_cert.is_some() != tls.client_key.is_some() {
-        let place = Reader::place_of(node, &["client_cert", "client_key"]);
-        let what = "client_cert and client_key need each other";
-        reader.wrong_at(&place, what, "write both or neither");
-    }
-}
-
-pub(super) fn health_check(check: &mut HealthCheck, node: &Node, reader: &mut Reader) {
-    if check.timeout > check.interval {
-        let place: Place = Reader::place_of(node, &["timeout", "interval"]);
-        let instead = "checks of one server do not overlap";
-        reader.wrong_at(&place, "timeout is longer than interval", instead);
+    match (&tls.client_cert, &tls.client_key) {
+        (Some(_), None) if !Reader::says(node, "client_key") => {
+            reader.wrong_key(
+                node,
+                "client_cert",
+                "needs a client_key",
+                "write both or neither",
+            );
+        }
+        (None, Some(_)) if !Reader::says(node, "client_cert") => {
+            reader.wrong_key(
+                node,
+                "client_key",
+                "needs a client_cert",
+                "write both or neither",
+            );
+        }
+        _ => {}
     }
 }
 

@@ -109,7 +109,10 @@ impl Toml<'_> {
                     format!("{} = {}", key(name), self.value(written))
                 };
                 let entries: Vec<_> = entries.iter().map(entry).collect();
-                format!("{{ {} }}", entries.join(", "))
+                match entries.as_slice() {
+                    [] => "{}".to_owned(),
+                    entries => format!("{{ {} }}", entries.join(", ")),
+                }
             }
             Written::Tables(_) | Written::Nothing => "{}".to_owned(),
         }

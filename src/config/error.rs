@@ -125,11 +125,8 @@ impl Problem {
         }
     }
 
-    pub(super) fn value(self, value: impl Into<String>) -> Self {
-        Self {
-            value: Some(value.into()),
-            ..self
-        }
+    pub(super) fn value(self, value: Option<String>) -> Self {
+        Self { value, ..self }
     }
 
     pub(super) fn instead(self, instead: impl Into<String>) -> Self {

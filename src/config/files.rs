@@ -16,6 +16,10 @@ use super::tree::{self, Node, Table, Value};
 pub(super) struct Files {
     /// The files in reading order, the first one first.
     pub(super) paths: Vec<PathBuf>,
+    /// Where patterns looked for more.
+    pub(super) directories: Vec<PathBuf>,
+    /// Whether any text was no TOML, so that what was read is only a part.
+    pub(super) is_broken: bool,
     bytes: u64,
     /// Canonical paths: one file counts once whatever it is called.
     seen: std::collections::HashSet<PathBuf>,
@@ -41,6 +45,7 @@ impl Files {
 
     /// Reads a text in whose place no other file can be read.
     pub(super) fn read_text(
+        &mut self,
         name: &str,
         text: &str,
         environment: Environment,
@@ -51,7 +56,7 @@ impl Files {
             .unwrap_or_else(|| Path::new(""))
             .to_path_buf();
         let file = File::new(0, name.to_owned(), directory, text.to_owned());
-        let mut node = tree::parse(&file, errors);
+        let mut node = self.parse(&file, errors);
         if let Value::Table(table) = &mut node.value {
             for (_, place) in take_patterns(table, environment, errors) {
                 errors.push(include_problem(&place, "no file can be included here"));
@@ -67,7 +72,7 @@ impl Files {
         depth: usize,
         errors: &mut Errors,
     ) -> Node {
-        let mut node = tree::parse(file, errors);
+        let mut node = self.parse(file, errors);
         let Value::Table(table) = &mut node.value else {
             return node;
         };
@@ -102,7 +107,14 @@ impl Files {
         node
     }
 
-    fn matching(&self, pattern: &Path, place: &Place, errors: &mut Errors) -> Vec<PathBuf> {
+    fn parse(&mut self, file: &Arc<File>, errors: &mut Errors) -> Node {
+        let before = errors.count();
+        let node = tree::parse(file, errors);
+        self.is_broken |= errors.count() > before;
+        node
+    }
+
+    fn matching(&mut self, pattern: &Path, place: &Place, errors: &mut Errors) -> Vec<PathBuf> {
         let text = pattern.to_string_lossy();
         if !text.contains(['*', '?', '[']) {
             return vec![pattern.to_path_buf()];
@@ -113,6 +125,8 @@ impl Files {
             );
             return Vec::new();
         }
+        self.directories
+            .extend(pattern.parent().map(Path::to_path_buf));
         // Editors and Kubernetes leave hidden files beside the real ones.
         let options = glob::MatchOptions {
             require_literal_leading_dot: true,
@@ -132,13 +146,7 @@ impl Files {
 
     fn open(&mut self, path: &Path) -> Result<Arc<File>, String> {
         let text = self.text_of(path)?;
-        let directory = path.parent().unwrap_or_else(|| Path::new(""));
-        let directory = std::path::absolute(if directory.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            directory
-        })
-        .map_err(|error| error.to_string())?;
+        let directory = path.parent().unwrap_or_else(|| Path::new("")).to_path_buf();
         self.paths.push(path.to_path_buf());
         Ok(File::new(
             self.paths.len(),

@@ -29,6 +29,9 @@ use reader::{Environment, Reader};
 pub use reference::{schema, tables};
 use tree::Node;
 
+/// Where `run` and `check` look unless told otherwise.
+pub const DEFAULT_FILE: &str = "/etc/tidegate/tidegate.toml";
+
 /// Loads the configuration in `path` and the files that it includes.
 ///
 /// # Errors
@@ -50,8 +53,9 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
 /// Everything that is wrong with it, at once.
 pub fn parse(text: &str, name: &str) -> Result<Config, Errors> {
     let mut errors = Errors::default();
-    let node = Files::read_text(name, text, Environment::PROCESS, &mut errors);
-    build(node, Files::default(), Environment::PROCESS, errors)
+    let mut files = Files::default();
+    let node = files.read_text(name, text, Environment::PROCESS, &mut errors);
+    build(node, files, Environment::PROCESS, errors)
 }
 
 fn build(
@@ -60,18 +64,17 @@ fn build(
     environment: Environment,
     errors: Errors,
 ) -> Result<Config, Errors> {
-    let is_toml = errors.is_empty();
+    // What a syntax error swallowed would only be missed a second time.
+    if files.is_broken {
+        return Err(errors.sorted());
+    }
     let beginning = node.place.clone();
     let mut reader = Reader::new(environment, errors);
     let root = keys::read(node, &mut reader);
     let Reader {
         mut errors, origin, ..
     } = reader;
-    // What a syntax error swallowed would only be missed a second time.
-    if !is_toml {
-        return Err(errors.sorted());
-    }
-    let config = validate::validate(root, &beginning, origin, files.paths, &mut errors);
+    let config = validate::validate(root, beginning, origin, files, &mut errors);
     if errors.is_empty() {
         Ok(config)
     } else {

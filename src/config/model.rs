@@ -1,6 +1,7 @@
 //! The configuration as the rest of the program sees it: complete and valid by construction.
 //! Every default is filled in; "off" is `None`; what can't be wrong any more is its own type.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ pub struct Config {
     pub upstreams: Vec<Arc<Upstream>>,
     /// Every file that was read for it, certificates included: what `watch` watches.
     pub files: Vec<PathBuf>,
+    /// Directories in which an `include` pattern looks: a file that comes or goes there is a change.
+    pub directories: Vec<PathBuf>,
     /// Where it was written, for messages.
     pub origin: Origin,
 }
@@ -332,12 +335,23 @@ pub struct Http {
 }
 
 /// `[route.headers]`: towards the backend.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers {
     /// Fields set, in file order.
     pub set: Vec<(Arc<str>, Arc<str>)>,
     /// Fields removed, in lower case.
     pub remove: Vec<Arc<str>>,
+}
+
+/// Values may be secrets, and a panic's text is no place for them.
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.set.iter().map(|(name, _)| &**name).collect();
+        f.debug_struct("Headers")
+            .field("set", &names)
+            .field("remove", &self.remove)
+            .finish()
+    }
 }
 
 /// `[upstream.NAME]`: a named set of servers.

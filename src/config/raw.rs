@@ -397,11 +397,15 @@ impl From<&model::Upstream> for Upstream {
             tls: upstream.tls.as_ref().map(UpstreamTls::from),
             proxy_protocol: upstream.proxy_protocol,
             health_check: upstream.health_check.clone(),
-            passive: upstream.passive.unwrap_or(Passive {
-                failures: 0,
-                ..Passive::default()
-            }),
+            passive: upstream.passive.unwrap_or_else(no_ejection),
         }
+    }
+}
+
+fn no_ejection() -> Passive {
+    Passive {
+        failures: 0,
+        ..Passive::default()
     }
 }
 

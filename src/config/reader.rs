@@ -1,11 +1,12 @@
 //! Walks the tree: knows the key it stands at, fills in `${NAME}` and collects what is wrong.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use super::error::{Errors, Problem};
 use super::source::Place;
-use super::tree::{Node, Value};
+use super::tree::{Entry, Node, Value};
 
 /// Where `${NAME}` comes from.
 #[derive(Clone, Copy, Debug)]
@@ -47,17 +48,19 @@ pub(super) struct Reader {
     environment: Environment,
     key: String,
     pub(super) errors: Errors,
+    /// A word that may stand instead of the value that is read.
+    pub(super) alternative: Option<&'static str>,
     /// Below `defaults`, where what names one listener, route or upstream has no place.
     pub(super) in_defaults: bool,
     pub(super) origin: Origin,
 }
 
 /// Where things were written, which has no part in what they mean.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Origin {
     /// Files that keys name, certificates for example.
     named_files: HashMap<PathBuf, NamedFile>,
-    /// Texts as they were written with their `${NAME}`, by what they became.
+    /// Header values as they were written with their `${NAME}`, by what they became.
     written: HashMap<String, String>,
 }
 
@@ -65,6 +68,15 @@ pub struct Origin {
 struct NamedFile {
     place: Place,
     key: String,
+}
+
+/// Some of the texts are secrets.
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin")
+            .field("named_files", &self.named_files)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Origin {
@@ -93,6 +105,7 @@ impl Reader {
             environment,
             key: String::new(),
             errors,
+            alternative: None,
             in_defaults: false,
             origin: Origin::default(),
         }
@@ -115,17 +128,6 @@ impl Reader {
         &self.key
     }
 
-    /// The place of the first of `names` that the table at `node` has, or its own.
-    pub(super) fn place_of(node: &Node, names: &[&str]) -> Place {
-        let Value::Table(table) = &node.value else {
-            return node.place.clone();
-        };
-        names
-            .iter()
-            .find_map(|name| table.find(name))
-            .map_or_else(|| node.place.clone(), |entry| entry.place.clone())
-    }
-
     /// Whether the table at `node` says anything of `name`; an empty list says nothing.
     pub(super) fn says(node: &Node, name: &str) -> bool {
         let Value::Table(table) = &node.value else {
@@ -142,14 +144,45 @@ impl Reader {
         what: impl Into<String>,
         instead: impl Into<String>,
     ) {
+        let mut instead = instead.into();
+        if let Some(word) = self.alternative {
+            instead = format!("{instead}, or \"{word}\"");
+        }
         let problem = Problem::at(&node.place, &self.key, what).instead(instead);
-        self.errors.push(match node.value {
-            Value::Table(_) => problem,
-            _ => problem.value(node.place.quote()),
+        self.errors.push(problem.value(node.quote()));
+    }
+
+    /// The key at `entry`, at which the walk stands, is wrong whatever its value.
+    pub(super) fn wrong_entry(
+        &mut self,
+        entry: &Entry,
+        what: impl Into<String>,
+        instead: impl Into<String>,
+    ) {
+        let problem = Problem::at(&entry.place, &self.key, what).instead(instead);
+        self.errors.push(problem.value(entry.node.quote()));
+    }
+
+    /// The key `name` of the table at `node` is wrong beside another one; the table itself is
+    /// where it inherits the key.
+    pub(super) fn wrong_key(
+        &mut self,
+        node: &Node,
+        name: &str,
+        what: impl Into<String>,
+        instead: impl Into<String>,
+    ) {
+        let entry = match &node.value {
+            Value::Table(table) => table.find(name),
+            _ => None,
+        };
+        self.within(name, |reader| match entry {
+            Some(entry) => reader.wrong(&entry.node, what, instead),
+            None => reader.wrong_at(&node.place, what, instead),
         });
     }
 
-    /// Something about `place` is wrong that is not the value written there.
+    /// Something is missing at `place`.
     pub(super) fn wrong_at(
         &mut self,
         place: &Place,
@@ -176,16 +209,20 @@ impl Reader {
             return None;
         };
         match self.environment.fill_in(written) {
-            Ok(text) => {
-                if text != *written {
-                    self.origin.written.insert(text.clone(), written.clone());
-                }
-                Some(text)
-            }
+            Ok(text) => Some(text),
             Err(what) => {
                 self.wrong(node, what, "set it, or write $${ for a plain ${");
                 None
             }
+        }
+    }
+
+    /// Notes how a text that may be a secret was written, if it names the environment.
+    pub(super) fn keeps_secret(&mut self, node: &Node, text: &str) {
+        if let Value::Text(written) = &node.value
+            && written.contains("${")
+        {
+            self.origin.written.insert(text.to_owned(), written.clone());
         }
     }
 

@@ -29,42 +29,34 @@ pub fn tables() -> String {
 }
 
 fn section(path: &str, title: &str, rows: &[Row], page: &mut String) {
-    let values: Vec<&Row> = rows
-        .iter()
-        .filter(|row| matches!(row.shape, Shape::Value { .. }))
-        .collect();
-    if !values.is_empty() {
-        page.push_str(&format!(
-            "\n### {title}\n\n| key | value | default | what it is |\n|---|---|---|---|\n"
-        ));
-        values.into_iter().for_each(|row| page.push_str(&line(row)));
+    let lines: String = rows.iter().map(line).collect();
+    if !lines.is_empty() {
+        page.push_str(&format!("\n### {title}\n\n{HEAD}{lines}"));
     }
-    // The keys below `defaults` are those of the sections themselves.
-    for row in rows
-        .iter()
-        .filter(|row| !(path.is_empty() && row.name == "defaults"))
-    {
-        let (path, opening, rows) = match &row.shape {
-            Shape::Value { .. } => continue,
-            Shape::Table { rows, .. } => (join(path, row.name), '[', rows),
-            Shape::Named(rows) => (join(path, row.name) + ".NAME", '[', rows),
-            Shape::Tables(rows) => (join(path, row.name), '*', rows),
-        };
-        let title = match opening {
-            '[' => format!("`[{path}]`"),
-            _ => format!("`[[{path}]]`"),
-        };
-        let status = match row.status {
-            Status::Later => format!(" ({NOT_AVAILABLE})"),
-            Status::Acts | Status::Restart => String::new(),
-        };
-        section(
-            &path,
-            &format!("{title}: {}{status}", row.doc.trim_end_matches('.')),
-            rows,
-            page,
-        );
+    for row in rows {
+        let path = join(path, row.name);
+        match &row.shape {
+            // The keys below `defaults` are those of the sections themselves.
+            Shape::Table { .. } if path == "defaults" => {}
+            Shape::Value { rows, .. } => section(&path, &format!("Each of `{path}`"), rows, page),
+            Shape::Table { rows, .. } => section(&path, &title_of(&path, row), rows, page),
+            Shape::Named(rows) => {
+                let path = path + ".NAME";
+                section(&path, &title_of(&path, row), rows, page);
+            }
+            Shape::Tables(rows) => {
+                section(&path, &title_of(&format!("[{path}]"), row), rows, page);
+            }
+        }
     }
+}
+
+fn title_of(header: &str, row: &Row) -> String {
+    let status = match row.status {
+        Status::Later => format!(" ({NOT_AVAILABLE})"),
+        Status::Acts | Status::Restart => String::new(),
+    };
+    format!("`[{header}]`: {}{status}", row.doc.trim_end_matches('.'))
 }
 
 fn line(row: &Row) -> String {
@@ -85,6 +77,8 @@ fn line(row: &Row) -> String {
         row.name, row.doc
     )
 }
+
+const HEAD: &str = "| key | value | default | what it is |\n|---|---|---|---|\n";
 
 fn join(path: &str, name: &str) -> String {
     match path {

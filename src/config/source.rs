@@ -73,6 +73,11 @@ impl Place {
         }
     }
 
+    /// Whether nothing was written: a default has no place.
+    pub(super) fn is_nowhere(&self) -> bool {
+        self.file.name.is_empty()
+    }
+
     pub(super) fn file(&self) -> &Arc<File> {
         &self.file
     }
@@ -82,8 +87,12 @@ impl Place {
     }
 
     /// What is written there, before any `${NAME}` is filled in, cut to fit a line.
-    pub(super) fn quote(&self) -> String {
-        let written = self.file.text.get(self.start..self.end).unwrap_or_default();
+    pub(super) fn quote(&self) -> Option<String> {
+        let written = self
+            .file
+            .text
+            .get(self.start..self.end)
+            .filter(|text| !text.is_empty())?;
         let line = written.lines().next().unwrap_or_default();
         let quote: String = line
             .chars()
@@ -96,11 +105,11 @@ impl Place {
                 }
             })
             .collect();
-        if quote.len() < written.len() {
+        Some(if quote.len() < written.len() {
             quote + "…"
         } else {
             quote
-        }
+        })
     }
 }
 
@@ -122,7 +131,7 @@ mod tests {
         let file = File::new(0, "a.toml".into(), PathBuf::new(), "a\nß = 1\n".into());
         assert_eq!(Place::new(&file, 0..1).to_string(), "a.toml:1:1");
         assert_eq!(Place::new(&file, 7..8).to_string(), "a.toml:2:5");
-        assert_eq!(Place::new(&file, 7..8).quote(), "1");
+        assert_eq!(Place::new(&file, 7..8).quote().as_deref(), Some("1"));
     }
 
     #[test]

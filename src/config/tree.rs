@@ -17,6 +17,16 @@ pub(super) struct Node {
     pub(super) value: Value,
 }
 
+impl Node {
+    /// The value as it is written; a table would be too long.
+    pub(super) fn quote(&self) -> Option<String> {
+        match self.value {
+            Value::Table(_) => None,
+            _ => self.place.quote(),
+        }
+    }
+}
+
 /// What stands there.
 #[derive(Clone, Debug)]
 pub(super) enum Value {

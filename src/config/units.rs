@@ -17,13 +17,14 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     }
 }
 
-/// Writes a duration so that [`duration`] reads it back, in the largest unit that is exact.
+/// Writes a duration so that [`duration`] reads it back, in the largest unit that is exact, but
+/// a minute as people write timeouts: `60s`.
 pub(super) fn written_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     match milliseconds {
         0 => "0s".to_owned(),
         ms if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
-        ms if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
+        ms if ms % 60_000 == 0 && ms > 60_000 => format!("{}m", ms / 60_000),
         ms if ms % 1000 == 0 => format!("{}s", ms / 1000),
         ms => format!("{ms}ms"),
     }

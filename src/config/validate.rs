@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::{Errors, Problem};
+use super::files::Files;
 use super::kind::Placed;
 use super::kind::address::written_server;
 use super::kind::http::{written_host, written_path};
@@ -20,18 +21,24 @@ use super::source::Place;
 
 /// Turns a whole configuration into the model, which is good only if no error was added.
 pub(super) fn validate(
-    root: Root,
-    beginning: &Place,
+    mut root: Root,
+    beginning: Place,
     origin: Origin,
-    files: Vec<PathBuf>,
+    files: Files,
     errors: &mut Errors,
 ) -> Config {
-    check_binds(&root, beginning, errors);
+    if let Some(bind) = &mut root.admin.bind
+        && bind.place.is_nowhere()
+    {
+        bind.place = beginning.clone();
+    }
+    check_binds(&root, &beginning, errors);
     check_admin(&root, errors);
     check_servers(&root, errors);
     check_references(&root, errors);
     check_route_names(&root.routes, errors);
-    let files: BTreeSet<PathBuf> = files.into_iter().chain(origin.files().cloned()).collect();
+    let named = origin.files().cloned();
+    let paths: BTreeSet<PathBuf> = files.paths.into_iter().chain(named).collect();
     Config {
         server: root.server,
         log: root.log,
@@ -54,7 +61,8 @@ pub(super) fn validate(
             .into_iter()
             .map(|named| Arc::new(upstream(named)))
             .collect(),
-        files: files.into_iter().collect(),
+        files: paths.into_iter().collect(),
+        directories: files.directories,
         origin,
     }
 }

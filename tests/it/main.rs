@@ -11,5 +11,20 @@
 )]
 
 mod architecture;
+mod backend_answers;
+mod balance;
+mod cli;
+mod demo;
+mod faults;
+mod frames;
+mod handshake;
+mod headers;
+mod health;
+mod interop;
+mod reload;
+mod shutdown;
 mod sim;
 mod support;
+mod threads;
+mod tls;
+mod watch;

@@ -9,7 +9,7 @@ use super::super::kind::address::{Listen, Network};
 use super::super::kind::number::{Count, Size, Time};
 use super::super::kind::section::{Braces, Key, Section, Shape, Status, read_optional};
 use super::super::kind::text::FileName;
-use super::super::kind::{At, Describe, Kind, List, Maybe, Or, Word, Words, Written};
+use super::super::kind::{At, Kind, List, Maybe, Or, Word, Words, Written};
 use super::super::model::{ProxyProtocolIn, TlsVersion};
 use super::super::raw::{Demand, Listener, Pair, Tls};
 use super::{key, optional};

@@ -10,7 +10,7 @@ use super::kind::address::Listen;
 use super::kind::number::{Positive, Time, ZeroIsNone};
 use super::kind::section::{Key, Section, Shape, Status, each_named};
 use super::kind::text::{FileName, LogTarget, is_name};
-use super::kind::{At, Describe, Flag, Kind, Maybe, Or, Word, Words, Written};
+use super::kind::{At, Flag, Kind, List, Maybe, Or, Word, Words, Written};
 use super::model::{Log, LogFormat, LogLevel, Server};
 use super::raw::{AdminSection, Defaults, Named, Root};
 use super::reader::Reader;
@@ -27,7 +27,7 @@ macro_rules! key {
             name: $name,
             status: Status::$status,
             doc: $doc,
-            shape: || Shape::Value { words: ($kind).words(), schema: ($kind).schema() },
+            shape: || Shape::of(&$kind),
             read: |section, node, reader| {
                 if let Some(value) = ($kind).read(node, reader) {
                     section.$($field).+ = value;
@@ -85,7 +85,7 @@ macro_rules! in_defaults {
             status: Status::Acts,
             doc: $doc,
             shape: || Shape::Table {
-                rows: $section.rows(),
+                rows: $section.inheritable(),
                 off: false,
             },
             read: |defaults, node, reader| {
@@ -108,13 +108,7 @@ pub(super) const ROOT: Section<Root> = Section::new(&[
         status: Status::Acts,
         doc: "More files, with `*` and `?` in their names, relative to this one. What they say stands \
               before what this file says, so its own routes come last.",
-        shape: || {
-            let names = super::kind::List(FileName);
-            Shape::Value {
-                words: names.words(),
-                schema: names.schema(),
-            }
-        },
+        shape: || Shape::of(&List(FileName)),
         // The files are merged before anything is read.
         read: |_, _, _| {},
         write: |_| Written::Nothing,

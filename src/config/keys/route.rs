@@ -10,7 +10,7 @@ use super::super::kind::http::{FieldName, Fields, Host, Origin, PLAIN_PATH, Path
 use super::super::kind::number::{BytesPerSecond, Count, PerSecond, Size, Time, ZeroIsNone};
 use super::super::kind::section::{Key, Section, Shape, Status, read_optional, read_shared};
 use super::super::kind::text::{ANY, FileName, LABEL, NAME, Text};
-use super::super::kind::{At, Describe, Flag, Kind, List, Maybe, Or, Word, Words, Written};
+use super::super::kind::{At, Flag, Kind, List, Maybe, Or, Word, Words, Written};
 use super::super::model::{Access, Headers, Http, Limit, WebSocket};
 use super::super::raw::{Auth, Jwt, Redirect, Root, Route};
 use super::super::reader::Reader;

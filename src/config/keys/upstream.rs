@@ -12,7 +12,7 @@ use super::super::defaults::{
 use super::super::kind::address::{Address, HOST_NAME, written_server};
 use super::super::kind::http::TARGET;
 use super::super::kind::number::{Count, Positive, Size, Time, ZeroIsNone};
-use super::super::kind::section::{Braces, Key, Section, Shape, Status, read_optional};
+use super::super::kind::section::{Braces, Key, Row, Section, Shape, Status, read_optional};
 use super::super::kind::text::FileName;
 use super::super::kind::{At, Describe, Flag, Kind, List, Maybe, Or, Word, Words, Written};
 use super::super::model::{
@@ -96,7 +96,7 @@ const TLS: Section<UpstreamTls> = Section::<UpstreamTls>::new(&[
 ])
 .then(check::upstream_tls);
 
-const HEALTH_CHECK: Section<HealthCheck> = Section::<HealthCheck>::new(&[
+const HEALTH_CHECK: Section<HealthCheck> = Section::new(&[
     key!("type" => kind, Words(&[
         ("tcp", Word::Is(ProbeKind::Tcp)),
         ("http", Word::Is(ProbeKind::Http)),
@@ -104,11 +104,10 @@ const HEALTH_CHECK: Section<HealthCheck> = Section::<HealthCheck>::new(&[
     ]), Acts, "A connect; a GET that expects 2xx or 3xx; or a real handshake, ping, pong and close."),
     key!("path" => path, TARGET, Acts, "What `\"http\"` and `\"websocket\"` ask for."),
     key!("interval" => interval, Time(MIN_INTERVAL, MAX_TIME), Acts, "Time between checks, jittered."),
-    key!("timeout" => timeout, Time(MIN_TIME, MAX_TIME), Acts, "How long a check may take; at most `interval`."),
+    key!("timeout" => timeout, Time(MIN_TIME, MAX_TIME), Acts, "How long a check may take; the next one waits for its end."),
     key!("rise" => rise, Count(1, MAX_CHECKS), Acts, "Good checks in a row that bring a server up."),
     key!("fall" => fall, Count(1, MAX_CHECKS), Acts, "Bad checks in a row that take it down."),
-])
-.then(check::health_check);
+]);
 
 const PASSIVE: Section<Passive> = Section::new(&[
     key!("failures" => failures, Count(0, MAX_CHECKS), Acts,
@@ -127,6 +126,10 @@ impl Describe for ServerKind {
 
     fn schema(&self) -> Json {
         json!({ "anyOf": [Address.schema(), Braces(&SERVER).schema()] })
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        SERVER.rows()
     }
 }
 

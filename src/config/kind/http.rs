@@ -218,10 +218,11 @@ impl Kind<Vec<(Arc<str>, Arc<str>)>> for Fields {
                     reader.wrong_at(&entry.place, what, "leave it out");
                 }
                 if !seen.insert(entry.name.to_ascii_lowercase()) {
-                    reader.wrong_at(&entry.place, "is set twice", "case does not matter");
+                    reader.wrong_entry(entry, "is set twice", "case does not matter");
                 }
                 let expected = r#"write a string such as "chat""#;
                 if let Some(value) = reader.text(&entry.node, expected) {
+                    reader.keeps_secret(&entry.node, &value);
                     if !is_field_value(&value) {
                         // The value may be a secret, so it is not shown.
                         reader.wrong_at(

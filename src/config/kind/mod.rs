@@ -8,6 +8,8 @@ pub(super) mod text;
 
 use serde_json::{Value as Json, json};
 
+use section::Row;
+
 use super::reader::Reader;
 use super::source::Place;
 use super::tree::{Node, Value};
@@ -28,6 +30,11 @@ pub(super) trait Describe {
 
     /// What may be written, as JSON Schema.
     fn schema(&self) -> Json;
+
+    /// The keys of a value that is a table inside brackets.
+    fn rows(&self) -> Vec<Row> {
+        Vec::new()
+    }
 }
 
 /// A value on its way to TOML.
@@ -78,6 +85,10 @@ impl<K: Describe> Describe for At<K> {
     fn schema(&self) -> Json {
         self.0.schema()
     }
+
+    fn rows(&self) -> Vec<Row> {
+        self.0.rows()
+    }
 }
 
 impl<T, K: Kind<T>> Kind<Placed<T>> for At<K> {
@@ -105,13 +116,22 @@ impl<K: Describe> Describe for Or<K> {
     fn schema(&self) -> Json {
         json!({ "anyOf": [{ "const": self.0 }, self.1.schema()] })
     }
+
+    fn rows(&self) -> Vec<Row> {
+        self.1.rows()
+    }
 }
 
 impl<T, K: Kind<T>> Kind<Option<T>> for Or<K> {
     fn read(&self, node: &Node, reader: &mut Reader) -> Option<Option<T>> {
         match &node.value {
             Value::Text(text) if text == self.0 => Some(None),
-            _ => self.1.read(node, reader).map(Some),
+            _ => {
+                reader.alternative = Some(self.0);
+                let value = self.1.read(node, reader);
+                reader.alternative = None;
+                value.map(Some)
+            }
         }
     }
 
@@ -134,6 +154,10 @@ impl<K: Describe> Describe for Maybe<K> {
     fn schema(&self) -> Json {
         self.0.schema()
     }
+
+    fn rows(&self) -> Vec<Row> {
+        self.0.rows()
+    }
 }
 
 impl<T, K: Kind<T>> Kind<Option<T>> for Maybe<K> {
@@ -153,12 +177,16 @@ pub(super) struct List<K>(pub(super) K);
 
 impl<K: Describe> Describe for List<K> {
     fn words(&self) -> String {
-        format!("list of {}", self.0.words())
+        format!("{}, or a list", self.0.words())
     }
 
     fn schema(&self) -> Json {
         let item = self.0.schema();
         json!({ "anyOf": [item, { "type": "array", "items": item }] })
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        self.0.rows()
     }
 }
 
@@ -231,18 +259,22 @@ impl<T> Words<T> {
             .map(|(text, _)| *text)
     }
 
-    fn quoted(&self, separator: &str, quote: &str) -> String {
-        let words: Vec<_> = self
-            .available()
-            .map(|text| format!("{quote}\"{text}\"{quote}"))
-            .collect();
-        words.join(separator)
+    fn either(&self) -> String {
+        let words: Vec<_> = self.available().map(|text| format!("\"{text}\"")).collect();
+        match words.split_last() {
+            Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+            _ => words.join(""),
+        }
     }
 }
 
 impl<T> Describe for Words<T> {
     fn words(&self) -> String {
-        self.quoted(", ", "`")
+        let words: Vec<_> = self
+            .available()
+            .map(|text| format!("`\"{text}\"`"))
+            .collect();
+        words.join(", ")
     }
 
     fn schema(&self) -> Json {
@@ -252,7 +284,7 @@ impl<T> Describe for Words<T> {
 
 impl<T: Copy + PartialEq> Kind<T> for Words<T> {
     fn read(&self, node: &Node, reader: &mut Reader) -> Option<T> {
-        let instead = || format!("write {}", self.quoted(" or ", ""));
+        let instead = || format!("write {}", self.either());
         let text = reader.text(node, &instead())?;
         match self.0.iter().find(|(word, _)| *word == text) {
             Some((_, Word::Is(value))) => return Some(*value),

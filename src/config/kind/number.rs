@@ -13,6 +13,7 @@ use crate::config::units;
 use crate::logic::limit::Rate;
 
 /// A number from `.0` to `.1`.
+#[derive(Clone, Copy)]
 pub(in crate::config) struct Count(pub(in crate::config) u64, pub(in crate::config) u64);
 
 impl Count {
@@ -23,7 +24,7 @@ impl Count {
             return None;
         };
         let number = number.and_then(|number| u64::try_from(number).ok());
-        in_bounds(number, least, most, node, reader)
+        in_bounds(number, *self, node, reader, |number| number.to_string())
     }
 }
 
@@ -180,7 +181,8 @@ impl<T: TryFrom<u64> + TryInto<u64> + Copy> Kind<T> for Size {
                 size
             }
         };
-        in_bounds(bytes, least, most, node, reader).and_then(|bytes| T::try_from(bytes).ok())
+        in_bounds(bytes, Count(least, most), node, reader, units::written_size)
+            .and_then(|bytes| T::try_from(bytes).ok())
     }
 
     fn write(&self, value: &T) -> Written {
@@ -267,14 +269,15 @@ fn rate(
 
 fn in_bounds(
     number: Option<u64>,
-    least: u64,
-    most: u64,
+    Count(least, most): Count,
     node: &Node,
     reader: &mut Reader,
+    written: fn(u64) -> String,
 ) -> Option<u64> {
     let number = number.filter(|number| (least..=most).contains(number));
     if number.is_none() {
-        reader.wrong(node, "out of range", format!("from {least} to {most}"));
+        let instead = format!("from {} to {}", written(least), written(most));
+        reader.wrong(node, "out of range", instead);
     }
     number
 }

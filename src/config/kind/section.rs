@@ -42,8 +42,12 @@ pub(in crate::config) enum Status {
 
 /// What may stand at a key.
 pub(in crate::config) enum Shape {
-    /// A value.
-    Value { words: String, schema: Json },
+    /// A value, with its keys where it is a table inside brackets.
+    Value {
+        words: String,
+        schema: Json,
+        rows: Vec<Row>,
+    },
     /// A table with these keys; where `off`, the word may stand instead.
     Table { rows: Vec<Row>, off: bool },
     /// A table of such tables, by name.
@@ -61,6 +65,16 @@ pub(in crate::config) struct Row {
     /// Whether it has no place below `defaults`.
     pub(in crate::config) own: bool,
     pub(in crate::config) shape: Shape,
+}
+
+impl Shape {
+    pub(in crate::config) fn of(kind: &impl Describe) -> Self {
+        Self::Value {
+            words: kind.words(),
+            schema: kind.schema(),
+            rows: kind.rows(),
+        }
+    }
 }
 
 impl<S> Section<S> {
@@ -119,14 +133,19 @@ impl<S: Clone + Default> Section<S> {
             .collect()
     }
 
+    /// The keys that have a place below `defaults`.
+    pub(in crate::config) fn inheritable(&self) -> Vec<Row> {
+        self.rows().into_iter().filter(|row| !row.own).collect()
+    }
+
     fn read_entry(&self, into: &mut S, entry: &Entry, reader: &mut Reader) {
         let Some(key) = self.keys.iter().find(|key| key.name == entry.name) else {
             self.unknown(entry, reader);
             return;
         };
         if reader.in_defaults && self.own.contains(&key.name) {
-            reader.wrong_at(
-                &entry.place,
+            reader.wrong_entry(
+                entry,
                 "has no place in defaults",
                 "write it in each table itself",
             );
@@ -145,7 +164,7 @@ impl<S: Clone + Default> Section<S> {
 
     fn unknown(&self, entry: &Entry, reader: &mut Reader) {
         if reader.errors.is_full() {
-            reader.wrong_at(&entry.place, "unknown key", "");
+            reader.wrong_entry(entry, "unknown key", "");
             return;
         }
         let names = self.keys.iter().map(|key| key.name);
@@ -153,7 +172,7 @@ impl<S: Clone + Default> Section<S> {
             Some(name) => format!("did you mean {name}?"),
             None => format!("known here: {}", names.collect::<Vec<_>>().join(", ")),
         };
-        reader.wrong_at(&entry.place, "unknown key", instead);
+        reader.wrong_entry(entry, "unknown key", instead);
     }
 }
 
@@ -199,6 +218,10 @@ impl<S: Clone + Default> Describe for Braces<S> {
 
     fn schema(&self) -> Json {
         schema_of(&self.0.rows())
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        self.0.rows()
     }
 }
 

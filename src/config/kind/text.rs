@@ -147,7 +147,12 @@ fn resolved(text: &str, node: &Node, reader: &mut Reader) -> Option<PathBuf> {
         );
         return None;
     }
-    Some(node.place.file().directory().join(text))
+    // A dump means the same files wherever it is loaded.
+    let path = std::path::absolute(node.place.file().directory().join(text));
+    if let Err(error) = &path {
+        reader.wrong(node, error.to_string(), "write an absolute file name");
+    }
+    path.ok()
 }
 
 const MAX_NAME_BYTES: usize = 200;

@@ -89,7 +89,7 @@ impl Body {
         })
     }
 
-    /// Whether the whole body has been seen; never before the end of the stream where that delimits it.
+    /// Whether the whole body has been seen; where the end of the stream delimits it, after that.
     pub const fn is_complete(&self) -> bool {
         matches!(self.state, State::Complete)
     }

@@ -94,8 +94,8 @@ fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&address))
 }
 
-/// Each trusted hop vouches for the one to its left; the first that nobody vouches for, or that is no
-/// address, ends the walk.
+/// Each trusted hop vouches for the one to its left; the first that nobody vouches for, or that is
+/// no address, ends the walk.
 fn rightmost_untrusted(fields: &Fields, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
     // Commas alone part the hops: in quotes a client could hide what its proxy wrote behind them.
     let values = fields.values("x-forwarded-for");

@@ -88,8 +88,8 @@ pub(super) fn same_but_for_underscores(name: &[u8], real: &str) -> bool {
     name.iter().map(dashed).eq(real.bytes())
 }
 
-/// RFC 9110 section 8.6: digits alone. Anything that does not fit a signed 64-bit number is refused,
-/// because somewhere behind us it would be read into one.
+/// RFC 9110 section 8.6: digits alone. What does not fit a signed 64-bit number is refused, because
+/// somewhere behind us it would be read into one.
 fn content_length(value: &[u8]) -> Result<u64, Malformed> {
     let digits = str::from_utf8(value).map_err(|_| Malformed::ContentLength)?;
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {

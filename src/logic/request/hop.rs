@@ -31,8 +31,8 @@ impl<'a> HopByHop<'a> {
     }
 }
 
-/// Named in Connection or not: RFC 9110 section 7.6.1, RFC 9113 section 3.2.1 for HTTP2-Settings, and
-/// what concerns this connection's framing, which is written anew.
+/// Named in Connection or not: RFC 9110 section 7.6.1, RFC 7540 section 3.2.1 for HTTP2-Settings,
+/// and what concerns this connection's framing, which is written anew.
 const ALWAYS: [&str; 12] = [
     "connection",
     "keep-alive",

@@ -118,7 +118,7 @@ impl Origin {
                 *self.scheme == **scheme && below && self.port == *port
             }
             OriginRule::SameHost => {
-                let port = request.host().port().unwrap_or(own.default_port());
+                let port = request.host().port().unwrap_or_else(|| own.default_port());
                 self.scheme == own.word() && self.host == request.host().name() && self.port == port
             }
             OriginRule::Absent | OriginRule::Null => false,
@@ -156,7 +156,7 @@ mod tests {
             .iter()
             .map(|origin| format!("Origin: {origin}\r\n"))
             .collect();
-        let request = request(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n")).unwrap();
+        let request = request(format!("GET / HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n")).unwrap();
         admits(&rules, &request, Scheme::Https)
     }
 

@@ -108,7 +108,7 @@ fn asks_for_websocket(head: &RequestHead, framing: Framing) -> Result<bool, Malf
     if !fields.lists("connection", "upgrade") {
         return Err(Malformed::UpgradeConnection);
     }
-    // A body and the first frames would be told apart by us and by the backend, perhaps differently.
+    // We and the backend might tell a body from the first frames in different ways.
     match framing {
         Framing::None | Framing::Length(0) => Ok(true),
         _ => Err(Malformed::UpgradeBody),
@@ -187,7 +187,8 @@ mod tests {
 
     /// `UP` of ATTACKS.
     const UP: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+                      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                      Sec-WebSocket-Version: 13\r\n\r\n";
 
     fn with_target(target: &str) -> Result<Request, Refusal> {
         request(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"))

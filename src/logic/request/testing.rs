@@ -6,6 +6,12 @@ use super::head::head_end;
 use super::{Fields, Malformed, Request, RequestHead, ResponseHead};
 use crate::logic::refusal::Refusal;
 
+/// Lines as they stand on the wire: indentation and empty lines gone, CRLF behind each.
+pub(crate) fn crlf(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.map(|line| format!("{line}\r\n")).collect()
+}
+
 /// The head of a request.
 pub(crate) fn request_head(text: impl AsRef<[u8]>) -> Result<RequestHead, Malformed> {
     RequestHead::parse(whole_head(text.as_ref())?, 100)

@@ -27,8 +27,6 @@ pub struct Backend {
 pub struct Visit {
     /// Bytes in and out.
     pub connection: Connection,
-    /// Counted from zero.
-    pub number: usize,
 }
 
 impl Backend {
@@ -44,14 +42,10 @@ impl Backend {
                     return;
                 }
                 let record = Arc::new(Mutex::new(Vec::new()));
-                let number = {
-                    let mut visits = visits.lock().unwrap();
-                    visits.push(Arc::clone(&record));
-                    visits.len() - 1
-                };
+                visits.lock().unwrap().push(Arc::clone(&record));
                 let connection = Connection::over(stream).recorded(record);
                 let script = Arc::clone(&script);
-                thread::spawn(move || script(Visit { connection, number }));
+                thread::spawn(move || script(Visit { connection }));
             }
         });
         backend
