@@ -3,7 +3,9 @@
 //! Folders are layers and an import goes down only; `ARCHITECTURE.md` has the map and
 //! `tests/it/architecture.rs` holds every edge against it.
 
+pub mod cli;
 pub mod config;
 pub mod control;
+pub mod load;
 pub mod logic;
 pub mod tls;
