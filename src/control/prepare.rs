@@ -8,8 +8,8 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::server::ProducesTickets;
 
-use crate::config::{Config, Errors, Problem};
 use crate::config::model::ServerAddress;
+use crate::config::{Config, Errors, Problem};
 use crate::state::Snapshot;
 use crate::state::server::Servers;
 use crate::telemetry::Metrics;
@@ -51,7 +51,9 @@ pub fn certificates(
     let mut built = HashMap::new();
     let mut problems = Vec::new();
     for listener in &config.listeners {
-        let Some(settings) = &listener.tls else { continue };
+        let Some(settings) = &listener.tls else {
+            continue;
+        };
         match tls::build(settings, Arc::clone(ticketer)) {
             Ok(config) => {
                 built.insert(Arc::clone(&listener.name), config);
@@ -59,7 +61,11 @@ pub fn certificates(
             Err(errors) => problems.extend(errors.iter().map(|error| problem(config, error))),
         }
     }
-    if problems.is_empty() { Ok(built) } else { Err(problems.into_iter().collect()) }
+    if problems.is_empty() {
+        Ok(built)
+    } else {
+        Err(problems.into_iter().collect())
+    }
 }
 
 fn problem(config: &Config, error: &tls::Error) -> Problem {

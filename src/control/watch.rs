@@ -42,13 +42,20 @@ impl Watch {
         let (tell, told) = mpsc::channel(1);
         let watcher = watch_folders(&files, &directories, tell)?;
         let seen = fingerprint(&files, &directories);
-        Ok(Self { files, directories, seen, told, _watcher: watcher })
+        Ok(Self {
+            files,
+            directories,
+            seen,
+            told,
+            _watcher: watcher,
+        })
     }
 
     /// Asks for a reload whenever the contents change, until the future is dropped.
     pub async fn run(mut self, requests: mpsc::Sender<ReloadRequest>) {
         while self.told.recv().await.is_some() {
-            let quiet = async { while let Ok(Some(())) = timeout(SETTLE, self.told.recv()).await {} };
+            let quiet =
+                async { while let Ok(Some(())) = timeout(SETTLE, self.told.recv()).await {} };
             // A folder that is never quiet is looked at all the same.
             let _ = timeout(SETTLE_AT_MOST, quiet).await;
             let now = fingerprint(&self.files, &self.directories);
@@ -79,7 +86,10 @@ fn watch_folders(
             let _ = tell.try_send(());
         }
     })?;
-    for folder in folders(files).into_iter().chain(directories.iter().cloned()) {
+    for folder in folders(files)
+        .into_iter()
+        .chain(directories.iter().cloned())
+    {
         if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
             warn!(folder = %folder.display(), %error, "folder not watched");
         }
@@ -133,7 +143,10 @@ fn fingerprint(files: &[PathBuf], directories: &[PathBuf]) -> u64 {
 /// A regular file's bytes, as many as a configuration may have; a pipe would hold us up for ever.
 fn contents(file: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    let file = fs::metadata(file).ok().filter(fs::Metadata::is_file).and_then(|_| fs::File::open(file).ok());
+    let file = fs::metadata(file)
+        .ok()
+        .filter(fs::Metadata::is_file)
+        .and_then(|_| fs::File::open(file).ok());
     file?.take(MAX_FILE_BYTES).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }

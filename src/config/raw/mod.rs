@@ -11,8 +11,7 @@ use super::defaults;
 use super::kind::Placed;
 use super::model::{
     Access, Admin, Bind, Headers, HealthCheck, Http, Limit, Log, OnServerDown, OnServerRemoved,
-    Passive, ProxyProtocolIn, ProxyProtocolOut, Server, ServerAddress, TlsVersion,
-    WebSocket,
+    Passive, ProxyProtocolIn, ProxyProtocolOut, Server, ServerAddress, TlsVersion, WebSocket,
 };
 use super::source::Place;
 use crate::logic::balance;
