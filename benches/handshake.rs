@@ -89,6 +89,7 @@ fn to_backend(bytes: &'static [u8]) -> Vec<u8> {
     Outbound {
         request: &request,
         client: &client,
+        port: 443,
         offer: Some(&offer),
         path: request.path(),
         query: request.query(),

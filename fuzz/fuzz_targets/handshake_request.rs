@@ -53,6 +53,7 @@ fn check_passage(request: &Request) {
     let outbound = Outbound {
         request,
         client: &client,
+        port: 443,
         offer: offer.as_ref(),
         path: request.path(),
         query: request.query(),

@@ -209,10 +209,6 @@ impl SessionId {
         Self(generation << (INDEX_BITS + WORKER_BITS) | worker << INDEX_BITS | index)
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "both are masked to fewer bits"
-    )]
     const fn place(self) -> (usize, usize) {
         let worker = (self.0 >> INDEX_BITS) & ((1 << WORKER_BITS) - 1);
         let index = self.0 & ((1 << INDEX_BITS) - 1);

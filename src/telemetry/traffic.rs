@@ -180,7 +180,7 @@ mod tests {
         let total: f64 = families[0]
             .get_metric()
             .iter()
-            .map(|m| m.get_counter().value())
+            .map(|m| m.get_counter().get_value())
             .sum();
         assert!((total - 7.0).abs() < f64::EPSILON);
     }

@@ -23,6 +23,7 @@ mod health;
 mod interop;
 mod reload;
 mod shutdown;
+mod sim;
 mod support;
 mod threads;
 mod tls;

@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
-use hyper::header::{AUTHORIZATION, HOST, ORIGIN};
+use hyper::header::{AUTHORIZATION, HOST, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::answer::{Body, text};
@@ -46,28 +46,26 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// Lets a request through, or says what it gets instead.
-pub(super) fn check<B>(request: &Request<B>, token: Option<&Token>) -> Result<(), Response<Body>> {
+/// What a request gets that may not do what it wants.
+pub(super) fn refuse<B>(request: &Request<B>, token: Option<&Token>) -> Option<Response<Body>> {
     let shows_token = token.is_some_and(|token| bearer(request).is_some_and(|b| token.matches(b)));
     if !shows_token && !names_this_machine(request) {
-        return Err(text(StatusCode::FORBIDDEN, "foreign Host"));
+        return Some(text(StatusCode::FORBIDDEN, "foreign Host"));
     }
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if reads {
-        return Ok(());
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return None;
     }
     if request.headers().contains_key(ORIGIN) {
-        return Err(text(StatusCode::FORBIDDEN, "cross-origin call"));
+        return Some(text(StatusCode::FORBIDDEN, "cross-origin call"));
     }
     if token.is_some() && !shows_token {
         let mut answer = text(StatusCode::UNAUTHORIZED, "token missing or wrong");
-        let bearer = hyper::header::HeaderValue::from_static("Bearer");
         answer
             .headers_mut()
-            .insert(hyper::header::WWW_AUTHENTICATE, bearer);
-        return Err(answer);
+            .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        return Some(answer);
     }
-    Ok(())
+    None
 }
 
 fn bearer<B>(request: &Request<B>) -> Option<&[u8]> {
@@ -110,9 +108,7 @@ mod tests {
         fields: &[(&str, &str)],
         token: Option<&Token>,
     ) -> Option<StatusCode> {
-        check(&request(method, fields), token)
-            .err()
-            .map(|answer| answer.status())
+        refuse(&request(method, fields), token).map(|answer| answer.status())
     }
 
     #[test]

@@ -72,8 +72,8 @@ pub async fn serve(listener: TcpListener, admin: Admin) {
 }
 
 async fn respond(admin: Admin, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    Ok(match access::check(&request, admin.token.as_deref()) {
-        Ok(()) => routes::route(&admin, &request).await,
-        Err(refused) => refused,
+    Ok(match access::refuse(&request, admin.token.as_deref()) {
+        None => routes::route(&admin, &request).await,
+        Some(refused) => refused,
     })
 }

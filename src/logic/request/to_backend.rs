@@ -15,6 +15,8 @@ pub struct Outbound<'a> {
     pub request: &'a Request,
     /// Who sent it.
     pub client: &'a Client,
+    /// The port it came in on.
+    pub port: u16,
     /// What it offers, where it asks for a WebSocket.
     pub offer: Option<&'a Offer>,
     /// The path the backend sees: the request's own, or the rewritten one.
@@ -95,8 +97,7 @@ impl Outbound<'_> {
         let Client {
             address, scheme, ..
         } = *self.client;
-        let port = self.request.host().port();
-        let port = port.unwrap_or_else(|| scheme.default_port()).to_string();
+        let port = self.port.to_string();
         let host = self
             .vouched("x-forwarded-host")
             .unwrap_or_else(|| self.host());
@@ -278,6 +279,7 @@ mod tests {
             let outbound = Outbound {
                 request: &self.request,
                 client: &client,
+                port: 8443,
                 offer: offer.as_ref(),
                 path: self.request.path(),
                 query: self.request.query(),
@@ -414,7 +416,7 @@ mod tests {
             assert_eq!(passage.sends("x-forwarded-for"), ["1.2.3.4"]);
             assert_eq!(passage.sends("x-forwarded-proto"), ["http"]);
             assert_eq!(passage.sends("x-forwarded-host"), ["A.com:8080"]);
-            assert_eq!(passage.sends("x-forwarded-port"), ["8080"]);
+            assert_eq!(passage.sends("x-forwarded-port"), ["8443"]);
             assert_eq!(passage.sends("x-real-ip"), ["1.2.3.4"]);
             let written = passage.written();
             for trace in ["9.9.9.9", "evil", "root", "_x", "anything"] {
@@ -502,6 +504,7 @@ mod tests {
         let outbound = Outbound {
             request: &request,
             client: &client,
+            port: 443,
             offer: None,
             path: "/live",
             query: Some("a=b"),
