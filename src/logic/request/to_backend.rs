@@ -314,7 +314,7 @@ mod tests {
              X-Forwarded-For: 1.2.3.4
              X-Forwarded-Proto: http
              X-Forwarded-Host: a
-             X-Forwarded-Port: 80
+             X-Forwarded-Port: 8443
              X-Real-IP: 1.2.3.4
              Upgrade: websocket
              Connection: Upgrade
