@@ -29,6 +29,7 @@ enum Command {
     Schema(cli::schema::Schema),
     Demo(cli::demo::Demo),
     Echo(cli::echo::Echo),
+    Bench(cli::bench::Bench),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Some(Command::Schema(schema)) => cli::schema::run(&schema),
         Some(Command::Demo(demo)) => cli::demo::run(&demo),
         Some(Command::Echo(echo)) => cli::echo::run(&echo),
+        Some(Command::Bench(bench)) => cli::bench::run(bench),
         None => cli::check::run(&arguments.check),
     }
 }

@@ -1,5 +1,6 @@
 //! One file per subcommand: its arguments and what it prints.
 
+pub mod bench;
 pub mod check;
 pub mod demo;
 pub mod echo;

@@ -10,7 +10,7 @@ use super::kind::Written;
 use super::kind::section::{Section, Status};
 use super::model::{Config, Listener, Route, Upstream};
 use super::raw;
-use super::reader::Origin;
+use super::reader::Provenance;
 
 /// One difference between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +45,8 @@ impl fmt::Display for Change {
 /// Lists what differs, in the order of the file.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let differ = Differ {
-        old: &old.origin,
-        new: &new.origin,
+        old: &old.provenance,
+        new: &new.provenance,
     };
     let [old_admin, new_admin] = [old, new].map(|config| raw::AdminSection::from(&config.admin));
     let mut changes = differ.keys("server", &SERVER, &old.server, &new.server);
@@ -63,8 +63,8 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
 
 /// Writes both sides as their files do.
 struct Differ<'a> {
-    old: &'a Origin,
-    new: &'a Origin,
+    old: &'a Provenance,
+    new: &'a Provenance,
 }
 
 impl Differ<'_> {
@@ -220,10 +220,10 @@ fn find<'a>(entries: &'a [(String, Written)], name: &str) -> &'a Written {
         .map_or(&Written::Nothing, |(_, value)| value)
 }
 
-fn shown(written: &Written, origin: &Origin) -> String {
+fn shown(written: &Written, provenance: &Provenance) -> String {
     match written {
         Written::Nothing => "nothing".to_owned(),
-        written => inline(written, origin),
+        written => inline(written, provenance),
     }
 }
 
@@ -246,5 +246,104 @@ fn live(subject: &str, what: &str) -> Change {
         subject: subject.to_owned(),
         what: what.to_owned(),
         effect: Effect::Live,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::parse;
+
+    use super::*;
+
+    const OLD: &str = r#"
+        [listener.a]
+        bind = "127.0.0.1:80"
+        [[route]]
+        name = "one"
+        path = "/one"
+        upstream = "u"
+        [[route]]
+        name = "two"
+        respond = 404
+        [upstream.u]
+        servers = ["10.0.0.1:80", "10.0.0.2:80"]
+    "#;
+
+    fn changes(edit: impl FnOnce(&str) -> String) -> Vec<String> {
+        let [old, new] = [OLD.to_owned(), edit(OLD)]
+            .map(|text| parse(&text, "test.toml").unwrap_or_else(|errors| panic!("{errors}")));
+        diff(&old, &new).iter().map(Change::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_equal_is_no_change() {
+        assert_eq!(changes(|old| format!("# moved\n\n{old}")), [""; 0]);
+    }
+
+    #[test]
+    fn a_key_is_told_with_both_values() {
+        let edit =
+            |old: &str| old.replace("\"two\"", "\"two\"\nwebsocket = { max_frame = \"1m\" }");
+        assert_eq!(
+            changes(edit),
+            ["route two: websocket.max_frame \"16MiB\" -> \"1MiB\" (live)"]
+        );
+    }
+
+    #[test]
+    fn servers_that_come_and_go_are_told_one_by_one() {
+        let edit = |old: &str| old.replace("\"10.0.0.2:80\"", "\"10.0.0.3:80\"");
+        assert_eq!(
+            changes(edit),
+            ["upstream u: servers -\"10.0.0.2:80\" +\"10.0.0.3:80\" (live)"]
+        );
+    }
+
+    #[test]
+    fn what_a_running_process_cannot_change_needs_a_restart() {
+        let edit = |old: &str| format!("[server]\nworkers = 3\n[admin]\nbind = \"off\"\n{old}");
+        assert_eq!(
+            changes(edit),
+            [
+                "server: workers \"auto\" -> 3 (needs a restart)",
+                "admin: bind \"127.0.0.1:9900\" -> \"off\" (needs a restart)",
+            ]
+        );
+    }
+
+    #[test]
+    fn sections_come_and_go_by_name() {
+        let edit = |old: &str| old.replace("listener.a", "listener.b");
+        assert_eq!(
+            changes(edit),
+            ["listener a: removed (live)", "listener b: added (live)"]
+        );
+        let edit = |old: &str| format!("{old}\n[upstream.u.health_check]\ntype = \"tcp\"");
+        assert_eq!(changes(edit), ["upstream u: health_check added (live)"]);
+    }
+
+    #[test]
+    fn another_order_of_routes_is_a_change() {
+        let edit = |old: &str| {
+            let (head, routes) = old.split_once("[[route]]").unwrap();
+            let (one, rest) = routes.split_once("[[route]]").unwrap();
+            let (two, upstream) = rest.split_once("[upstream.u]").unwrap();
+            format!("{head}[[route]]{two}[[route]]{one}[upstream.u]{upstream}")
+        };
+        assert_eq!(changes(edit), ["routes: in another order (live)"]);
+    }
+
+    #[test]
+    fn a_secret_changes_unseen() {
+        let with = |secret: &str| {
+            let set = format!("\"two\"\nheaders.set = {{ X-Key = \"{secret}\" }}");
+            let text = OLD.replace("\"two\"", &set);
+            parse(&text, "test.toml").unwrap_or_else(|errors| panic!("{errors}"))
+        };
+        let changes = diff(&with("hunter2"), &with("hunter3"));
+        let [change] = changes.as_slice() else {
+            panic!("{changes:?}")
+        };
+        assert_eq!(change.to_string(), "route two: headers.set changed (live)");
     }
 }

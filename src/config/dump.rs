@@ -4,7 +4,7 @@ use super::keys::ROOT;
 use super::kind::Written;
 use super::model::Config;
 use super::raw::{Listener, Named, Root, Route, Upstream};
-use super::reader::Origin;
+use super::reader::Provenance;
 
 /// Writes a configuration so that loading it gives an equal one, but for secrets: a text that
 /// came from the environment is written with its `${NAME}`, any other secret as `***`.
@@ -32,7 +32,7 @@ pub fn dump(config: &Config) -> String {
     };
     let mut toml = Toml {
         text: String::new(),
-        origin: &config.origin,
+        provenance: &config.provenance,
     };
     toml.table("", &ROOT.write(&root));
     toml.text
@@ -50,7 +50,7 @@ fn named<T>(name: &std::sync::Arc<str>, section: T) -> Named<T> {
 
 struct Toml<'a> {
     text: String,
-    origin: &'a Origin,
+    provenance: &'a Provenance,
 }
 
 impl Toml<'_> {
@@ -120,15 +120,15 @@ impl Toml<'_> {
 
     /// A text as its file has it, where that names the environment.
     fn written(&self, text: &str) -> Option<String> {
-        self.origin.written(text).map(quoted)
+        self.provenance.written(text).map(quoted)
     }
 }
 
 /// A value on one line, for messages.
-pub(super) fn inline(written: &Written, origin: &Origin) -> String {
+pub(super) fn inline(written: &Written, provenance: &Provenance) -> String {
     Toml {
         text: String::new(),
-        origin,
+        provenance,
     }
     .value(written)
 }

@@ -1,5 +1,6 @@
 //! Reads configuration files and those that they include, each within bounds.
 
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -17,12 +18,12 @@ pub(super) struct Files {
     /// The files in reading order, the first one first.
     pub(super) paths: Vec<PathBuf>,
     /// Where patterns looked for more.
-    pub(super) directories: Vec<PathBuf>,
+    pub(super) directories: BTreeSet<PathBuf>,
     /// Whether any text was no TOML, so that what was read is only a part.
     pub(super) is_broken: bool,
     bytes: u64,
     /// Canonical paths: one file counts once whatever it is called.
-    seen: std::collections::HashSet<PathBuf>,
+    seen: HashSet<PathBuf>,
 }
 
 impl Files {
@@ -80,20 +81,18 @@ impl Files {
         if patterns.is_empty() {
             return node;
         }
-        let mut merged = Table::default();
+        let mut tables = Vec::new();
         for (pattern, place) in &patterns {
             if depth == MAX_INCLUDE_DEPTH {
                 let what = format!("more than {MAX_INCLUDE_DEPTH} files deep");
                 errors.push(include_problem(place, what).instead("include it further up"));
                 continue;
             }
-            for path in self.matching(&file.directory().join(pattern), place, errors) {
+            for path in self.matching(file.directory(), pattern, place, errors) {
                 match self.open(&path) {
                     Ok(included) => {
                         let node = self.expand(&included, environment, depth + 1, errors);
-                        if let Value::Table(table) = node.value {
-                            merged.merge(table, "", errors);
-                        }
+                        tables.extend(node.into_table());
                     }
                     Err(what) => {
                         let what = format!("{}: {what}", path.display());
@@ -102,8 +101,8 @@ impl Files {
                 }
             }
         }
-        merged.merge(std::mem::take(table), "", errors);
-        *table = merged;
+        tables.push(std::mem::take(table));
+        *table = tree::merge(tables, "", errors);
         node
     }
 
@@ -114,25 +113,34 @@ impl Files {
         node
     }
 
-    fn matching(&mut self, pattern: &Path, place: &Place, errors: &mut Errors) -> Vec<PathBuf> {
-        let text = pattern.to_string_lossy();
-        if !text.contains(['*', '?', '[']) {
-            return vec![pattern.to_path_buf()];
+    /// The files that `pattern` names, in the order of their names.
+    fn matching(
+        &mut self,
+        directory: &Path,
+        pattern: &str,
+        place: &Place,
+        errors: &mut Errors,
+    ) -> Vec<PathBuf> {
+        if !has_wildcard(pattern) {
+            return vec![directory.join(pattern)];
         }
-        if text.contains("**") {
-            errors.push(
-                include_problem(place, "** would search whole trees").instead("name the directory"),
-            );
+        if pattern.contains("**") {
+            let what = "** would search whole trees";
+            errors.push(include_problem(place, what).instead("name the directory"));
             return Vec::new();
         }
+        let whole = directory.join(pattern);
+        let is_literal = |path: &&Path| !has_wildcard(&path.to_string_lossy());
         self.directories
-            .extend(pattern.parent().map(Path::to_path_buf));
+            .extend(whole.ancestors().find(is_literal).map(Path::to_path_buf));
+        let escaped = glob::Pattern::escape(&directory.to_string_lossy());
+        let pattern = Path::new(&escaped).join(pattern);
         // Editors and Kubernetes leave hidden files beside the real ones.
         let options = glob::MatchOptions {
             require_literal_leading_dot: true,
             ..Default::default()
         };
-        match glob::glob_with(&text, options) {
+        match glob::glob_with(&pattern.to_string_lossy(), options) {
             Ok(paths) => paths.take(MAX_FILES + 1).filter_map(Result::ok).collect(),
             Err(error) => {
                 errors.push(include_problem(
@@ -225,6 +233,10 @@ fn take_patterns(
         }
     }
     patterns
+}
+
+fn has_wildcard(pattern: &str) -> bool {
+    pattern.contains(['*', '?', '['])
 }
 
 fn include_problem(place: &Place, what: impl Into<String>) -> Problem {

@@ -13,6 +13,8 @@ mod raw;
 mod reader;
 mod reference;
 mod source;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod units;
 mod validate;
@@ -24,7 +26,7 @@ pub use dump::dump;
 pub use error::{Errors, Problem};
 use files::Files;
 pub use model::Config;
-pub use reader::Origin;
+pub use reader::Provenance;
 use reader::{Environment, Reader};
 pub use reference::{schema, tables};
 use tree::Node;
@@ -72,9 +74,11 @@ fn build(
     let mut reader = Reader::new(environment, errors);
     let root = keys::read(node, &mut reader);
     let Reader {
-        mut errors, origin, ..
+        mut errors,
+        provenance,
+        ..
     } = reader;
-    let config = validate::validate(root, beginning, origin, files, &mut errors);
+    let config = validate::validate(root, beginning, provenance, files, &mut errors);
     if errors.is_empty() {
         Ok(config)
     } else {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::reader::Origin;
+use super::reader::Provenance;
 use crate::logic::balance;
 use crate::logic::limit::Rate;
 use crate::logic::request::OriginRule;
@@ -38,7 +38,7 @@ pub struct Config {
     /// Directories in which an `include` pattern looks: a file that comes or goes there is a change.
     pub directories: Vec<PathBuf>,
     /// Where it was written, for messages.
-    pub origin: Origin,
+    pub provenance: Provenance,
 }
 
 /// Two configurations are equal when they serve alike, wherever they were written.

@@ -52,12 +52,12 @@ pub(super) struct Reader {
     pub(super) alternative: Option<&'static str>,
     /// Below `defaults`, where what names one listener, route or upstream has no place.
     pub(super) in_defaults: bool,
-    pub(super) origin: Origin,
+    pub(super) provenance: Provenance,
 }
 
 /// Where things were written, which has no part in what they mean.
 #[derive(Clone, Default)]
-pub struct Origin {
+pub struct Provenance {
     /// Files that keys name, certificates for example.
     named_files: HashMap<PathBuf, NamedFile>,
     /// Header values as they were written with their `${NAME}`, by what they became.
@@ -71,15 +71,15 @@ struct NamedFile {
 }
 
 /// Some of the texts are secrets.
-impl fmt::Debug for Origin {
+impl fmt::Debug for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Origin")
+        f.debug_struct("Provenance")
             .field("named_files", &self.named_files)
             .finish_non_exhaustive()
     }
 }
 
-impl Origin {
+impl Provenance {
     /// A problem with a file that the configuration names, told at the key that names it.
     pub fn problem_with_file(&self, path: &std::path::Path, what: impl Into<String>) -> Problem {
         match self.named_files.get(path) {
@@ -107,7 +107,7 @@ impl Reader {
             errors,
             alternative: None,
             in_defaults: false,
-            origin: Origin::default(),
+            provenance: Provenance::default(),
         }
     }
 
@@ -222,13 +222,15 @@ impl Reader {
         if let Value::Text(written) = &node.value
             && written.contains("${")
         {
-            self.origin.written.insert(text.to_owned(), written.clone());
+            self.provenance
+                .written
+                .insert(text.to_owned(), written.clone());
         }
     }
 
     /// Notes that the key names a file that is read.
     pub(super) fn names_file(&mut self, node: &Node, path: &std::path::Path) {
-        self.origin
+        self.provenance
             .named_files
             .entry(path.to_path_buf())
             .or_insert_with(|| NamedFile {

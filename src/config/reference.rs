@@ -6,7 +6,7 @@ use super::dump::inline;
 use super::keys::ROOT;
 use super::kind::section::{Row, Shape, Status, schema_of};
 use super::kind::{NOT_AVAILABLE, Written};
-use super::reader::Origin;
+use super::reader::Provenance;
 
 /// The configuration's JSON Schema (draft 2020-12).
 pub fn schema() -> Json {
@@ -65,7 +65,7 @@ fn line(row: &Row) -> String {
     };
     let default = match &row.default {
         Written::Nothing => "–".to_owned(),
-        default => format!("`{}`", inline(default, &Origin::default())),
+        default => format!("`{}`", inline(default, &Provenance::default())),
     };
     let status = match row.status {
         Status::Acts => "",

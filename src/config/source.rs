@@ -48,10 +48,12 @@ impl File {
             .partition_point(|start| *start <= offset)
             .max(1);
         let start = self.line_starts.get(line - 1).copied().unwrap_or(0);
-        let column = self
-            .text
-            .get(start..offset)
-            .map_or(0, |before| before.chars().count());
+        let before = self.text.get(start..offset).unwrap_or_default();
+        // Counting characters is slow, and nobody reads a line that long.
+        let column = match before.len() {
+            length if length > MAX_COUNTED_BYTES => length,
+            _ => before.chars().count(),
+        };
         (line, column + 1)
     }
 }
@@ -121,6 +123,8 @@ impl fmt::Display for Place {
 }
 
 const MAX_QUOTE_CHARS: usize = 60;
+
+const MAX_COUNTED_BYTES: usize = 4096;
 
 #[cfg(test)]
 mod tests {

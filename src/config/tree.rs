@@ -1,7 +1,6 @@
 //! A TOML text as a tree of values that know their place, in file order. Nothing else here knows the TOML library.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use toml::Spanned;
@@ -18,6 +17,13 @@ pub(super) struct Node {
 }
 
 impl Node {
+    pub(super) fn into_table(self) -> Option<Table> {
+        match self.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
     /// The value as it is written; a table would be too long.
     pub(super) fn quote(&self) -> Option<String> {
         match self.value {
@@ -72,22 +78,27 @@ impl Table {
     pub(super) fn find(&self, name: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.name == name)
     }
+}
 
-    /// Adds what another file says: tables are merged, lists of tables follow those that are
-    /// there already, and anything else may be said only once.
-    pub(super) fn merge(&mut self, other: Self, key: &str, errors: &mut Errors) {
-        let known: HashMap<String, usize> = self
-            .entries
-            .iter()
-            .enumerate()
-            .map(|(i, entry)| (entry.name.clone(), i))
-            .collect();
-        for entry in other.entries {
-            match known.get(&entry.name) {
-                None => self.entries.push(entry),
-                Some(i) => merge_values(&mut self.entries[*i], entry, key, errors),
+/// Makes one table of several, of several files: tables of one name are merged, lists of tables
+/// follow one another, and anything else may be said only once.
+pub(super) fn merge(tables: Vec<Table>, key: &str, errors: &mut Errors) -> Table {
+    let mut positions: HashMap<String, usize> = HashMap::new();
+    let mut groups: Vec<Vec<Entry>> = Vec::new();
+    for entry in tables.into_iter().flat_map(|table| table.entries) {
+        match positions.get(&entry.name) {
+            Some(position) => groups[*position].push(entry),
+            None => {
+                positions.insert(entry.name.clone(), groups.len());
+                groups.push(vec![entry]);
             }
         }
+    }
+    let entries = groups
+        .into_iter()
+        .filter_map(|group| merge_entries(group, key, errors));
+    Table {
+        entries: entries.collect(),
     }
 }
 
@@ -104,26 +115,39 @@ pub(super) fn parse(file: &Arc<File>, errors: &mut Errors) -> Node {
     }
 }
 
-fn merge_values(into: &mut Entry, from: Entry, parent: &str, errors: &mut Errors) {
-    let key = if parent.is_empty() {
-        from.name
-    } else {
-        format!("{parent}.{}", from.name)
-    };
-    match (&mut into.node.value, from.node.value) {
-        (Value::Table(into), Value::Table(from)) => into.merge(from, &key, errors),
-        (Value::List(into), Value::List(from)) if are_tables(into) && are_tables(&from) => {
-            into.extend(from);
-        }
-        _ => errors.push(
-            Problem::at(
-                &from.place,
-                &key,
-                format!("is already set at {}", into.place),
-            )
-            .instead("keep one of the two"),
-        ),
+/// Makes one entry of those that say the same key.
+fn merge_entries(group: Vec<Entry>, parent: &str, errors: &mut Errors) -> Option<Entry> {
+    let mut others = group.into_iter();
+    let mut first = others.next()?;
+    if others.len() == 0 {
+        return Some(first);
     }
+    let key = match parent {
+        "" => first.name.clone(),
+        parent => format!("{parent}.{}", first.name),
+    };
+    let mut tables = Vec::new();
+    for other in others {
+        match (&mut first.node.value, other.node.value) {
+            (Value::Table(_), Value::Table(table)) => tables.push(table),
+            (Value::List(into), Value::List(from)) if are_tables(into) && are_tables(&from) => {
+                into.extend(from);
+            }
+            _ => errors.push(
+                Problem::at(
+                    &other.place,
+                    &key,
+                    format!("is already set at {}", first.place),
+                )
+                .instead("keep one of the two"),
+            ),
+        }
+    }
+    if let Value::Table(table) = &mut first.node.value {
+        tables.insert(0, std::mem::take(table));
+        *table = merge(tables, &key, errors);
+    }
+    Some(first)
 }
 
 fn are_tables(list: &[Node]) -> bool {
@@ -145,7 +169,7 @@ fn convert_table(file: &Arc<File>, table: DeTable<'_>) -> Table {
 }
 
 fn convert(file: &Arc<File>, value: Spanned<DeValue<'_>>) -> Node {
-    let place = Place::new(file, span_of(&value));
+    let place = Place::new(file, value.span());
     let value = match value.into_inner() {
         DeValue::String(text) => Value::Text(text.into_owned()),
         DeValue::Integer(number) => {
@@ -160,10 +184,6 @@ fn convert(file: &Arc<File>, value: Spanned<DeValue<'_>>) -> Node {
         DeValue::Table(table) => Value::Table(convert_table(file, table)),
     };
     Node { place, value }
-}
-
-fn span_of(value: &Spanned<DeValue<'_>>) -> Range<usize> {
-    value.span()
 }
 
 fn one_line(message: &str) -> String {

@@ -16,14 +16,14 @@ use super::model::{
     Tls, Upstream, UpstreamTls,
 };
 use super::raw::{self, Demand, Named, Root};
-use super::reader::{Origin, nearest};
+use super::reader::{Provenance, nearest};
 use super::source::Place;
 
 /// Turns a whole configuration into the model, which is good only if no error was added.
 pub(super) fn validate(
     mut root: Root,
     beginning: Place,
-    origin: Origin,
+    provenance: Provenance,
     files: Files,
     errors: &mut Errors,
 ) -> Config {
@@ -37,7 +37,7 @@ pub(super) fn validate(
     check_servers(&root, errors);
     check_references(&root, errors);
     check_route_names(&root.routes, errors);
-    let named = origin.files().cloned();
+    let named = provenance.files().cloned();
     let paths: BTreeSet<PathBuf> = files.paths.into_iter().chain(named).collect();
     Config {
         server: root.server,
@@ -62,8 +62,8 @@ pub(super) fn validate(
             .map(|named| Arc::new(upstream(named)))
             .collect(),
         files: paths.into_iter().collect(),
-        directories: files.directories,
-        origin,
+        directories: files.directories.into_iter().collect(),
+        provenance,
     }
 }
 

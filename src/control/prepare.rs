@@ -3,14 +3,13 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::fmt;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::server::ProducesTickets;
 
-use crate::config::Config;
 use crate::config::model::ServerAddress;
+use crate::config::{Config, Errors, Problem};
 use crate::state::Snapshot;
 use crate::state::server::Servers;
 use crate::telemetry::Metrics;
@@ -28,7 +27,7 @@ pub async fn prepare(
     ticketer: &Arc<dyn ProducesTickets>,
     metrics: &Metrics,
     servers: &Servers,
-) -> Result<Arc<Snapshot>, CertificateErrors> {
+) -> Result<Arc<Snapshot>, Errors> {
     let tls = certificates(&config, ticketer)?;
     let snapshot = Snapshot::build(Arc::new(config), &tls, before, metrics);
     for (name, upstream) in &snapshot.upstreams {
@@ -44,13 +43,13 @@ pub async fn prepare(
 /// Loads the certificates of every listener.
 ///
 /// # Errors
-/// Every certificate that can't be used.
+/// Every certificate that can't be used, at the key that names it.
 pub fn certificates(
     config: &Config,
     ticketer: &Arc<dyn ProducesTickets>,
-) -> Result<HashMap<Arc<str>, Arc<ServerConfig>>, CertificateErrors> {
+) -> Result<HashMap<Arc<str>, Arc<ServerConfig>>, Errors> {
     let mut built = HashMap::new();
-    let mut errors = Vec::new();
+    let mut problems = Vec::new();
     for listener in &config.listeners {
         let Some(settings) = &listener.tls else {
             continue;
@@ -59,39 +58,22 @@ pub fn certificates(
             Ok(config) => {
                 built.insert(Arc::clone(&listener.name), config);
             }
-            Err(found) => {
-                errors.extend(
-                    found
-                        .into_iter()
-                        .map(|error| (Arc::clone(&listener.name), error)),
-                );
-            }
+            Err(errors) => problems.extend(errors.iter().map(|error| problem(config, error))),
         }
     }
-    if errors.is_empty() {
+    if problems.is_empty() {
         Ok(built)
     } else {
-        Err(CertificateErrors(errors))
+        Err(problems.into_iter().collect())
     }
 }
 
-/// Everything that is wrong with the listeners' certificates; a line each.
-#[derive(Debug)]
-pub struct CertificateErrors(Vec<(Arc<str>, tls::Error)>);
-
-impl Error for CertificateErrors {}
-
-impl fmt::Display for CertificateErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, (listener, error)) in self.0.iter().enumerate() {
-            let line_end = if number == 0 { "" } else { "\n" };
-            write!(f, "{line_end}listener.{listener}.tls: {error}")?;
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                write!(f, ": {error}")?;
-                cause = error.source();
-            }
-        }
-        Ok(())
+fn problem(config: &Config, error: &tls::Error) -> Problem {
+    let mut what = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        what = format!("{what}: {error}");
+        cause = error.source();
     }
+    config.provenance.problem_with_file(error.file(), what)
 }

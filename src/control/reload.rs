@@ -19,9 +19,9 @@ use crate::telemetry::log::LogControl;
 
 use super::drain::Drains;
 use super::listeners::{BindError, Listeners};
-use super::prepare::{CertificateErrors, prepare};
+use super::prepare::prepare;
 use super::tend::{server_left, tend};
-use super::watch;
+use super::watch::Watch;
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug)]
@@ -35,12 +35,9 @@ pub enum Source {
 /// Why a configuration was refused. Everything is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// It does not parse or does not hold together.
+    /// It does not parse, does not hold together, or names files that can't be used.
     #[error("{0}")]
     Invalid(#[from] config::Errors),
-    /// Certificates can't be used.
-    #[error("{0}")]
-    Certificates(#[from] CertificateErrors),
     /// An address can't be bound.
     #[error("{0}: {source}", source = std::error::Error::source(.0).map(ToString::to_string).unwrap_or_default())]
     Bind(#[from] BindError),
@@ -175,9 +172,13 @@ impl Reloader {
     fn watch(&mut self, config: &Config) {
         self.watching.abort_all();
         while self.watching.try_join_next().is_some() {}
-        if config.server.watch {
-            self.watching
-                .spawn(watch::watch(config.files.clone(), self.requests.clone()));
+        if !config.server.watch {
+            return;
+        }
+        // Begun here and not in the task: what is written from now on must be seen.
+        match Watch::begin(config.files.clone(), config.directories.clone()) {
+            Ok(watch) => drop(self.watching.spawn(watch.run(self.requests.clone()))),
+            Err(error) => warn!(%error, "files can't be watched; reload by SIGHUP"),
         }
     }
 

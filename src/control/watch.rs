@@ -3,7 +3,9 @@
 //! the contents are others, not which event came.
 
 use std::collections::hash_map::DefaultHasher;
+use std::fs;
 use std::hash::{Hash, Hasher};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::config::defaults::MAX_FILE_BYTES;
+
 use super::reload::ReloadRequest;
 
 /// Quiet time after the last event before the files are looked at: a save is several events.
@@ -19,25 +23,46 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// Longest wait for that quiet in a folder that is never quiet.
 const SETTLE_AT_MOST: Duration = Duration::from_secs(2);
 
-/// Asks for a reload whenever the contents of one of `files` change, until the future is dropped.
-pub async fn watch(files: Vec<PathBuf>, requests: mpsc::Sender<ReloadRequest>) {
-    // One place is enough: an event says only "look again".
-    let (tell, mut told) = mpsc::channel(1);
-    let _watcher = match watch_folders(&files, tell) {
-        Ok(watcher) => watcher,
-        Err(error) => {
-            warn!(%error, "files can't be watched; reload by SIGHUP");
-            return;
-        }
-    };
-    let mut seen = fingerprint(&files);
-    while told.recv().await.is_some() {
-        let quiet = async { while let Ok(Some(())) = timeout(SETTLE, told.recv()).await {} };
-        let _ = timeout(SETTLE_AT_MOST, quiet).await;
-        let now = fingerprint(&files);
-        if std::mem::replace(&mut seen, now) != now {
-            info!("files changed");
-            request(&requests).await;
+/// The files of a configuration under watch, as they were when the watch began.
+pub struct Watch {
+    files: Vec<PathBuf>,
+    directories: Vec<PathBuf>,
+    seen: u64,
+    told: mpsc::Receiver<()>,
+    _watcher: RecommendedWatcher,
+}
+
+impl Watch {
+    /// Begins to watch `files`, and `directories` for files that come and go.
+    ///
+    /// # Errors
+    /// When the system gives no watcher.
+    pub fn begin(files: Vec<PathBuf>, directories: Vec<PathBuf>) -> notify::Result<Self> {
+        // One place is enough: an event says only "look again".
+        let (tell, told) = mpsc::channel(1);
+        let watcher = watch_folders(&files, &directories, tell)?;
+        let seen = fingerprint(&files, &directories);
+        Ok(Self {
+            files,
+            directories,
+            seen,
+            told,
+            _watcher: watcher,
+        })
+    }
+
+    /// Asks for a reload whenever the contents change, until the future is dropped.
+    pub async fn run(mut self, requests: mpsc::Sender<ReloadRequest>) {
+        while self.told.recv().await.is_some() {
+            let quiet =
+                async { while let Ok(Some(())) = timeout(SETTLE, self.told.recv()).await {} };
+            // A folder that is never quiet is looked at all the same.
+            let _ = timeout(SETTLE_AT_MOST, quiet).await;
+            let now = fingerprint(&self.files, &self.directories);
+            if std::mem::replace(&mut self.seen, now) != now {
+                info!("files changed");
+                request(&requests).await;
+            }
         }
     }
 }
@@ -50,14 +75,21 @@ async fn request(requests: &mpsc::Sender<ReloadRequest>) {
     }
 }
 
-fn watch_folders(files: &[PathBuf], tell: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+fn watch_folders(
+    files: &[PathBuf],
+    directories: &[PathBuf],
+    tell: mpsc::Sender<()>,
+) -> notify::Result<RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access()) {
             // Full means that a look is due already.
             let _ = tell.try_send(());
         }
     })?;
-    for folder in folders(files) {
+    for folder in folders(files)
+        .into_iter()
+        .chain(directories.iter().cloned())
+    {
         if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
             warn!(folder = %folder.display(), %error, "folder not watched");
         }
@@ -69,7 +101,7 @@ fn watch_folders(files: &[PathBuf], tell: mpsc::Sender<()>) -> notify::Result<Re
 fn folders(files: &[PathBuf]) -> Vec<PathBuf> {
     let mut folders = Vec::new();
     for file in files {
-        let resolved = std::fs::canonicalize(file).ok();
+        let resolved = fs::canonicalize(file).ok();
         for path in [Some(file.as_path()), resolved.as_deref()]
             .into_iter()
             .flatten()
@@ -93,10 +125,28 @@ fn folders(files: &[PathBuf]) -> Vec<PathBuf> {
     folders
 }
 
-fn fingerprint(files: &[PathBuf]) -> u64 {
+/// What the files hold, and which files the directories hold.
+fn fingerprint(files: &[PathBuf], directories: &[PathBuf]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for file in files {
-        std::fs::read(file).ok().hash(&mut hasher);
+        contents(file).hash(&mut hasher);
+    }
+    for directory in directories {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+        names.sort_unstable();
+        names.hash(&mut hasher);
     }
     hasher.finish()
+}
+
+/// A regular file's bytes, as many as a configuration may have; a pipe would hold us up for ever.
+fn contents(file: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = fs::metadata(file)
+        .ok()
+        .filter(fs::Metadata::is_file)
+        .and_then(|_| fs::File::open(file).ok());
+    file?.take(MAX_FILE_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }

@@ -41,6 +41,7 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
                 context: context.clone(),
                 route: Arc::clone(route),
                 upstream: Arc::clone(upstream),
+                port: client.ends.local.port(),
                 request,
                 received,
             };

@@ -34,6 +34,8 @@ pub struct Upgrade {
     pub route: Arc<Route>,
     /// The upstream of that route.
     pub upstream: Arc<Upstream>,
+    /// The port it came in on.
+    pub port: u16,
     /// When its head was there.
     pub received: Instant,
 }
@@ -116,6 +118,7 @@ impl Upgrade {
         let outbound = Outbound {
             request: &self.request,
             client: &admitted.client,
+            port: self.port,
             offer: Some(&admitted.offer),
             path: rewritten.as_deref().unwrap_or_else(|| self.request.path()),
             query: self.request.query(),

@@ -136,7 +136,7 @@ fn load(path: &Path) -> config::Config {
 fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(directory)
         .unwrap_or_else(|error| panic!("{directory}: {error}"))
-        .map(|entry| entry.unwrap().path())
+        .map(|entry| entry.expect("the directory can be listed").path())
         .filter(|path| path.extension().is_some_and(|found| found == extension))
         .collect();
     files.sort();
@@ -152,7 +152,7 @@ fn read(path: impl AsRef<Path>) -> String {
 /// Compares with a file; `TIDEGATE_BLESS=1` writes the file instead.
 fn expect_text(path: &Path, text: &str) {
     if env::var_os("TIDEGATE_BLESS").is_some() {
-        fs::write(path, text).unwrap();
+        fs::write(path, text).expect("the file can be written");
     }
     let expected = fs::read_to_string(path).unwrap_or_default();
     assert_eq!(

@@ -29,6 +29,7 @@ mod interop;
 mod metrics;
 mod reload;
 mod shutdown;
+mod sim;
 mod support;
 mod threads;
 mod tls;

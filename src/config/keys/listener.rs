@@ -1,20 +1,20 @@
 //! `[listener.NAME]`.
 
-use super::super::check;
-use super::super::defaults::{
+use super::{key, optional};
+use crate::config::check;
+use crate::config::defaults::{
     MAX_HEADER_BYTES, MAX_HEADERS, MAX_SOCKET_BUFFER_BYTES, MAX_TIME, MIN_HEADER_BYTES,
     MIN_SOCKET_BUFFER_BYTES, MIN_TIME,
 };
-use super::super::kind::address::{Listen, Network};
-use super::super::kind::number::{Count, Size, Time};
-use super::super::kind::section::{Braces, Key, Section, Shape, Status, read_optional};
-use super::super::kind::text::FileName;
-use super::super::kind::{At, Kind, List, Maybe, Or, Word, Words, Written};
-use super::super::model::{ProxyProtocolIn, TlsVersion};
-use super::super::raw::{Demand, Listener, Pair, Tls};
-use super::{key, optional};
+use crate::config::kind::address::{Listen, Network};
+use crate::config::kind::number::{Count, Size, Time};
+use crate::config::kind::section::{Braces, Key, Section, Shape, Status, read_optional};
+use crate::config::kind::text::FileName;
+use crate::config::kind::{At, Kind, List, Maybe, Or, Word, Words, Written};
+use crate::config::model::{ProxyProtocolIn, TlsVersion};
+use crate::config::raw::{Demand, Listener, Pair, Tls};
 
-pub(in crate::config) const LISTENER: Section<Listener> = Section::<Listener>::new(&[
+pub(in crate::config) static LISTENER: Section<Listener> = Section::<Listener>::new(&[
     key!("bind" => bind, List(At(Listen)), Acts, "Addresses to listen on; compulsory."),
     key!("proxy_protocol" => proxy_protocol, Words(&[
         ("off", Word::Is(ProxyProtocolIn::Off)),
@@ -39,7 +39,7 @@ pub(in crate::config) const LISTENER: Section<Listener> = Section::<Listener>::n
 .own(&["bind"])
 .then(check::listener);
 
-const TLS: Section<Tls> = Section::<Tls>::new(&[
+static TLS: Section<Tls> = Section::<Tls>::new(&[
     key!("certificates" => certificates, List(Braces(&PAIR)), Acts,
         "Certificate chains and their keys, picked by SNI; the first serves where none fits. Compulsory."),
     key!("min_version" => min_version, Words(&[
@@ -58,7 +58,7 @@ const TLS: Section<Tls> = Section::<Tls>::new(&[
 ])
 .then(|tls, node, _| tls.place = node.place.clone());
 
-const PAIR: Section<Pair> = Section::<Pair>::new(&[
+static PAIR: Section<Pair> = Section::<Pair>::new(&[
     key!("cert" => cert, Maybe(FileName), Acts, "PEM file with the chain, leaf first."),
     key!("key" => key, Maybe(FileName), Acts, "PEM file with the private key."),
 ])

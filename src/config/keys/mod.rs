@@ -5,16 +5,16 @@ mod listener;
 mod route;
 mod upstream;
 
-use super::defaults::{MAX_COUNT, MAX_TIME, MAX_WORKERS};
-use super::kind::address::Listen;
-use super::kind::number::{Positive, Time, ZeroIsNone};
-use super::kind::section::{Key, Section, Shape, Status, each_named};
-use super::kind::text::{FileName, LogTarget, is_name};
-use super::kind::{At, Flag, Kind, List, Maybe, Or, Word, Words, Written};
-use super::model::{Log, LogFormat, LogLevel, Server};
-use super::raw::{AdminSection, Defaults, Named, Root};
-use super::reader::Reader;
-use super::tree::{Node, Value};
+use crate::config::defaults::{MAX_COUNT, MAX_TIME, MAX_WORKERS};
+use crate::config::kind::address::Listen;
+use crate::config::kind::number::{Positive, Time, ZeroIsNone};
+use crate::config::kind::section::{Key, Section, Shape, Status, each_named};
+use crate::config::kind::text::{FileName, LogTarget, is_name};
+use crate::config::kind::{At, Flag, Kind, List, Maybe, Or, Word, Words, Written};
+use crate::config::model::{Log, LogFormat, LogLevel, Server};
+use crate::config::raw::{AdminSection, Defaults, Named, Root};
+use crate::config::reader::Reader;
+use crate::config::tree::{Node, Value};
 
 pub(super) use listener::LISTENER;
 pub(super) use route::ROUTE;
@@ -102,7 +102,7 @@ macro_rules! in_defaults {
 use {key, optional, table};
 
 /// The whole file.
-pub(super) const ROOT: Section<Root> = Section::new(&[
+pub(super) static ROOT: Section<Root> = Section::new(&[
     Key {
         name: "include",
         status: Status::Acts,
@@ -166,7 +166,7 @@ pub(super) fn read(mut node: Node, reader: &mut Reader) -> Root {
     root
 }
 
-pub(super) const SERVER: Section<Server> = Section::new(&[
+pub(super) static SERVER: Section<Server> = Section::new(&[
     key!("workers" => workers, Or("auto", Positive(MAX_WORKERS)), Restart,
         "Worker threads; `\"auto\"` is one per core that this process may use."),
     key!("shutdown_grace" => shutdown_grace, Time(std::time::Duration::ZERO, MAX_TIME), Acts,
@@ -177,7 +177,7 @@ pub(super) const SERVER: Section<Server> = Section::new(&[
         "Most client connections; 0 is what the file-descriptor limit allows."),
 ]);
 
-pub(super) const LOG: Section<Log> = Section::new(&[
+pub(super) static LOG: Section<Log> = Section::new(&[
     key!("level" => level, Words(&[
         ("error", Word::Is(LogLevel::Error)),
         ("warn", Word::Is(LogLevel::Warn)),
@@ -192,14 +192,14 @@ pub(super) const LOG: Section<Log> = Section::new(&[
     key!("access" => access, LogTarget, Later, "Where the access log goes, as JSON lines."),
 ]);
 
-pub(super) const ADMIN: Section<AdminSection> = Section::new(&[
+pub(super) static ADMIN: Section<AdminSection> = Section::new(&[
     key!("bind" => bind, Or("off", At(Listen)), Restart,
         "Where metrics, health and control are served."),
     key!("token_file" => token_file, Maybe(FileName), Acts,
         "File with the bearer token of writing calls; compulsory where `bind` is not loopback."),
 ]);
 
-const DEFAULTS: Section<Defaults> = Section::new(&[
+static DEFAULTS: Section<Defaults> = Section::new(&[
     in_defaults!("listener" => listener, LISTENER, "As in `[listener.NAME]`."),
     in_defaults!("route" => route, ROUTE, "As in `[[route]]`."),
     in_defaults!("upstream" => upstream, UPSTREAM, "As in `[upstream.NAME]`."),

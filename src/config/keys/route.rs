@@ -1,26 +1,27 @@
 //! `[[route]]`.
 
-use super::super::check;
-use super::super::defaults::{
+use super::{key, optional, table};
+use crate::config::check;
+use crate::config::defaults::{
     MAX_COUNT, MAX_MESSAGE_BYTES, MAX_PARK_BUFFER_BYTES, MAX_TIME, MIN_FRAME_BYTES, MIN_INTERVAL,
     MIN_PARK_BUFFER_BYTES, MIN_TIME,
 };
-use super::super::kind::address::Network;
-use super::super::kind::http::{FieldName, Fields, Host, Origin, PLAIN_PATH, Path};
-use super::super::kind::number::{BytesPerSecond, Count, PerSecond, Size, Time, ZeroIsNone};
-use super::super::kind::section::{Key, Section, Shape, Status, read_optional, read_shared};
-use super::super::kind::text::{ANY, FileName, LABEL, NAME, Text};
-use super::super::kind::{At, Flag, Kind, List, Maybe, Or, Word, Words, Written};
-use super::super::model::{Access, Headers, Http, Limit, WebSocket};
-use super::super::raw::{Auth, Jwt, Redirect, Root, Route};
-use super::super::reader::Reader;
-use super::super::tree::{Node, Value};
-use super::{key, optional, table};
+use crate::config::kind::address::Network;
+use crate::config::kind::header::{FieldName, Fields};
+use crate::config::kind::http::{Host, Origin, PLAIN_PATH, Path};
+use crate::config::kind::number::{BytesPerSecond, Count, PerSecond, Size, Time, ZeroIsNone};
+use crate::config::kind::section::{Key, Section, Shape, Status, read_optional, read_shared};
+use crate::config::kind::text::{ANY, FileName, LABEL, NAME, Text};
+use crate::config::kind::{At, Flag, Kind, List, Maybe, Or, Word, Words, Written};
+use crate::config::model::{Access, Headers, Http, Limit, WebSocket};
+use crate::config::raw::{Auth, Jwt, Redirect, Root, Route};
+use crate::config::reader::Reader;
+use crate::config::tree::{Node, Value};
 use crate::logic::route::Accept;
 use crate::logic::websocket::OnExcess;
 use crate::logic::websocket::handshake::Strictness;
 
-pub(in crate::config) const ROUTE: Section<Route> = Section::<Route>::new(&[
+pub(in crate::config) static ROUTE: Section<Route> = Section::<Route>::new(&[
     key!("name" => name, Maybe(LABEL), Acts,
         "Its name in logs, metrics and messages; by default its first host and its path."),
     key!("listener" => listeners, List(At(NAME)), Acts, "Listeners it serves; by default all."),
@@ -60,7 +61,7 @@ pub(in crate::config) const ROUTE: Section<Route> = Section::<Route>::new(&[
 .own(&["name", "host", "path", "upstream", "respond", "redirect", "rewrite"])
 .then(check::route);
 
-const ACCESS: Section<Access> = Section::new(&[
+static ACCESS: Section<Access> = Section::new(&[
     key!("allow" => allow, List(Network), Acts, "Addresses that may come in; empty is all; others get 403."),
     key!("deny" => deny, List(Network), Acts, "Addresses that get 403, whatever `allow` says."),
     key!("origins" => origins, List(Origin), Acts,
@@ -68,10 +69,10 @@ const ACCESS: Section<Access> = Section::new(&[
          `\"none\"` a request without one."),
 ]);
 
-const AUTH: Section<Auth> =
+static AUTH: Section<Auth> =
     Section::new(&[optional!("jwt" => jwt, JWT, Later, "A JSON Web Token.")]);
 
-const JWT: Section<Jwt> = Section::new(&[
+static JWT: Section<Jwt> = Section::new(&[
     key!("from" => from, List(TOKEN_SOURCE), Acts,
         "Where the token is looked for: `\"header\"`, `\"cookie:NAME\"`, `\"query:NAME\"`, `\"subprotocol\"`; \
          the first that is present decides."),
@@ -85,7 +86,7 @@ const JWT: Section<Jwt> = Section::new(&[
     key!("close_at_expiry" => close_at_expiry, Flag, Acts, "Close a WebSocket with 3000 when its token ends."),
 ]);
 
-const LIMIT: Section<Limit> = Section::new(&[
+static LIMIT: Section<Limit> = Section::new(&[
     key!("connections_per_ip" => connections_per_ip, ZeroIsNone(MAX_COUNT), Later,
         "Live connections of one client (an IPv4 address or an IPv6 /64), then 429; 0 is no limit."),
     key!("handshakes_per_ip" => handshakes_per_ip, Or("off", PerSecond), Later,
@@ -94,7 +95,7 @@ const LIMIT: Section<Limit> = Section::new(&[
         "Live connections of the route, then 503 with Retry-After; 0 is no limit."),
 ]);
 
-const WEBSOCKET: Section<WebSocket> = Section::<WebSocket>::new(&[
+static WEBSOCKET: Section<WebSocket> = Section::<WebSocket>::new(&[
     key!("idle_timeout" => idle_timeout, Or("off", Time(MIN_TIME, MAX_TIME)), Acts,
         "Longest time without a byte in either direction, the proxy's own pings apart; then 1001."),
     key!("max_lifetime" => max_lifetime, Or("off", Time(MIN_TIME, MAX_TIME)), Acts,
@@ -121,7 +122,7 @@ const WEBSOCKET: Section<WebSocket> = Section::<WebSocket>::new(&[
 ])
 .then(check::websocket);
 
-const HTTP: Section<Http> = Section::new(&[
+static HTTP: Section<Http> = Section::new(&[
     key!("max_body" => max_body_bytes, Or("off", Size(0, MAX_MESSAGE_BYTES)), Later,
         "Largest request body; then 413."),
     key!("response_timeout" => response_timeout, Time(MIN_TIME, MAX_TIME), Later,
@@ -132,7 +133,7 @@ const HTTP: Section<Http> = Section::new(&[
         "How long a client may take no byte of its response; then it is cut."),
 ]);
 
-const HEADERS: Section<Headers> = Section::new(&[
+static HEADERS: Section<Headers> = Section::new(&[
     key!("set" => set, Fields, Acts, "Fields set, after X-Forwarded-For/-Proto/-Host/-Port and X-Real-IP."),
     key!("remove" => remove, List(FieldName), Acts, "Fields removed."),
 ]);

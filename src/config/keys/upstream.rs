@@ -4,27 +4,27 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::super::check;
-use super::super::defaults::{
+use super::{key, optional, table};
+use crate::config::check;
+use crate::config::defaults::{
     MAX_CHECKS, MAX_COUNT, MAX_RETRIES, MAX_SOCKET_BUFFER_BYTES, MAX_TIME, MIN_INTERVAL,
     MIN_SOCKET_BUFFER_BYTES, MIN_TIME,
 };
-use super::super::kind::address::{Address, HOST_NAME, written_server};
-use super::super::kind::http::TARGET;
-use super::super::kind::number::{Count, Positive, Size, Time, ZeroIsNone};
-use super::super::kind::section::{Braces, Key, Row, Section, Shape, Status, read_optional};
-use super::super::kind::text::FileName;
-use super::super::kind::{At, Describe, Flag, Kind, List, Maybe, Or, Word, Words, Written};
-use super::super::model::{
+use crate::config::kind::address::{Address, HOST_NAME, written_server};
+use crate::config::kind::http::TARGET;
+use crate::config::kind::number::{Count, Positive, Size, Time, ZeroIsNone};
+use crate::config::kind::section::{Braces, Key, Row, Section, Shape, Status, read_optional};
+use crate::config::kind::text::FileName;
+use crate::config::kind::{At, Describe, Flag, Kind, List, Maybe, Or, Word, Words, Written};
+use crate::config::model::{
     HealthCheck, OnServerDown, OnServerRemoved, Passive, ProbeKind, ProxyProtocolOut,
 };
-use super::super::raw::{ServerEntry, Upstream, UpstreamTls};
-use super::super::reader::Reader;
-use super::super::tree::{Node, Value};
-use super::{key, optional, table};
+use crate::config::raw::{ServerEntry, Upstream, UpstreamTls};
+use crate::config::reader::Reader;
+use crate::config::tree::{Node, Value};
 use crate::logic::balance;
 
-pub(in crate::config) const UPSTREAM: Section<Upstream> = Section::<Upstream>::new(&[
+pub(in crate::config) static UPSTREAM: Section<Upstream> = Section::<Upstream>::new(&[
     key!("balance" => balance, Words(&[
         ("round_robin", Word::Is(balance::Kind::RoundRobin)),
         ("least_conn", Word::Is(balance::Kind::LeastConn)),
@@ -77,7 +77,7 @@ pub(in crate::config) const UPSTREAM: Section<Upstream> = Section::<Upstream>::n
 .own(&["servers"])
 .then(check::upstream);
 
-const SERVER: Section<ServerEntry> = Section::<ServerEntry>::new(&[
+static SERVER: Section<ServerEntry> = Section::<ServerEntry>::new(&[
     key!("address" => address, Maybe(Address), Acts, "Where it is."),
     key!("weight" => weight, Positive(u16::MAX), Acts, "Its share."),
     key!("backup" => backup, Flag, Acts, "Used only when no other server is available."),
@@ -86,7 +86,7 @@ const SERVER: Section<ServerEntry> = Section::<ServerEntry>::new(&[
 ])
 .then(check::server);
 
-const TLS: Section<UpstreamTls> = Section::<UpstreamTls>::new(&[
+static TLS: Section<UpstreamTls> = Section::<UpstreamTls>::new(&[
     key!("server_name" => server_name, Maybe(HOST_NAME), Acts,
         "Name that is verified and sent as SNI; by default the server's own."),
     key!("ca" => ca, Maybe(FileName), Acts, "PEM file with the roots; by default the system's."),
@@ -96,7 +96,7 @@ const TLS: Section<UpstreamTls> = Section::<UpstreamTls>::new(&[
 ])
 .then(check::upstream_tls);
 
-const HEALTH_CHECK: Section<HealthCheck> = Section::new(&[
+static HEALTH_CHECK: Section<HealthCheck> = Section::new(&[
     key!("type" => kind, Words(&[
         ("tcp", Word::Is(ProbeKind::Tcp)),
         ("http", Word::Is(ProbeKind::Http)),
@@ -109,7 +109,7 @@ const HEALTH_CHECK: Section<HealthCheck> = Section::new(&[
     key!("fall" => fall, Count(1, MAX_CHECKS), Acts, "Bad checks in a row that take it down."),
 ]);
 
-const PASSIVE: Section<Passive> = Section::new(&[
+static PASSIVE: Section<Passive> = Section::new(&[
     key!("failures" => failures, Count(0, MAX_CHECKS), Acts,
         "Failures in a row, at connect or handshake, that eject a server; 0 is off."),
     key!("eject" => eject, Time(MIN_TIME, MAX_TIME), Acts,

@@ -1,6 +1,7 @@
 //! The kinds of value a key can have: how each is read, written, and described.
 
 pub(super) mod address;
+pub(super) mod header;
 pub(super) mod http;
 pub(super) mod number;
 pub(super) mod section;

@@ -63,7 +63,7 @@ pub(in crate::config) const LABEL: Text = Text {
     words: "name (visible ASCII)",
     example: "chat",
     accepts: |text| {
-        (1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+        (1..=MAX_LABEL_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
     },
 };
 
@@ -156,3 +156,6 @@ fn resolved(text: &str, node: &Node, reader: &mut Reader) -> Option<PathBuf> {
 }
 
 const MAX_NAME_BYTES: usize = 200;
+
+/// Room for a host and a path.
+const MAX_LABEL_BYTES: usize = 2000;

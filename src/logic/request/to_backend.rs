@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::framing::same_but_for_underscores;
 use super::hop::HopByHop;
-use super::{Client, Framing, Request};
+use super::wire::{write_field, write_framing};
+use super::{Client, Fields, Request};
 use crate::logic::websocket::handshake::{Extension, Offer};
 
 /// A request on its way to a backend.
@@ -14,6 +15,8 @@ pub struct Outbound<'a> {
     pub request: &'a Request,
     /// Who sent it.
     pub client: &'a Client,
+    /// The port it came in on.
+    pub port: u16,
     /// What it offers, where it asks for a WebSocket.
     pub offer: Option<&'a Offer>,
     /// The path the backend sees: the request's own, or the rewritten one.
@@ -39,7 +42,7 @@ impl Outbound<'_> {
         self.write_forwarded(out);
         match self.offer {
             Some(offer) => write_offer(offer, out),
-            None => write_framing(self.request.framing(), out),
+            None => write_framing(out, self.request.framing()),
         }
         for (name, value) in self.set.iter().filter(|(name, _)| !is_reserved(name)) {
             write_field(out, name.as_bytes(), value.as_bytes());
@@ -65,63 +68,44 @@ impl Outbound<'_> {
         }
     }
 
+    fn fields(&self) -> &Fields {
+        self.request.head().fields()
+    }
+
     fn host(&self) -> &[u8] {
-        self.request
-            .head()
-            .fields()
-            .values("host")
-            .next()
-            .unwrap_or_default()
+        self.fields().values("host").next().unwrap_or_default()
     }
 
     /// What of the client's fields goes on.
     fn write_passing(&self, out: &mut Vec<u8>) {
-        let fields = self.request.head().fields();
-        let hop = HopByHop::of(fields);
+        let hop = HopByHop::of(self.fields());
         let passes = |name: &[u8]| {
             !hop.stops(name) && !is_ours(name) && !self.is_of_the_upgrade(name) && self.keeps(name)
         };
-        for field in fields.iter().filter(|field| passes(field.name)) {
+        for field in self.fields().iter().filter(|field| passes(field.name)) {
             write_field(out, field.name, field.value);
         }
     }
 
     /// RFC 9110 section 10.1.1: an upgrade has no body that a 100 could be asked for.
     fn is_of_the_upgrade(&self, name: &[u8]) -> bool {
-        let is = |field: &str| name.eq_ignore_ascii_case(field.as_bytes());
-        self.offer.is_some() && (is("expect") || HANDSHAKE.iter().any(|field| is(field)))
+        self.offer.is_some()
+            && (is(name, "expect") || HANDSHAKE.iter().any(|field| is(name, field)))
     }
 
     fn write_forwarded(&self, out: &mut Vec<u8>) {
         let Client {
-            address,
-            peer,
-            scheme,
-            ..
+            address, scheme, ..
         } = *self.client;
-        let port = self
-            .request
-            .host()
-            .port()
-            .unwrap_or_else(|| scheme.default_port());
-        self.write_ours(
-            out,
-            "X-Forwarded-For",
-            self.forwarded_for(&peer.to_string()),
-        );
+        let port = self.port.to_string();
+        let host = self
+            .vouched("x-forwarded-host")
+            .unwrap_or_else(|| self.host());
+        let port = self.vouched("x-forwarded-port").unwrap_or(port.as_bytes());
+        self.write_ours(out, "X-Forwarded-For", self.forwarded_for());
         self.write_ours(out, "X-Forwarded-Proto", scheme.word());
-        self.write_ours(
-            out,
-            "X-Forwarded-Host",
-            self.vouched("x-forwarded-host")
-                .unwrap_or_else(|| self.host()),
-        );
-        let port = port.to_string();
-        self.write_ours(
-            out,
-            "X-Forwarded-Port",
-            self.vouched("x-forwarded-port").unwrap_or(port.as_bytes()),
-        );
+        self.write_ours(out, "X-Forwarded-Host", host);
+        self.write_ours(out, "X-Forwarded-Port", port);
         self.write_ours(out, "X-Real-IP", address.to_string());
         if let Some(user) = self.user {
             self.write_ours(out, "X-Tidegate-User", user);
@@ -129,21 +113,21 @@ impl Outbound<'_> {
     }
 
     /// The hops a trusted peer reports, and the peer itself.
-    fn forwarded_for(&self, peer: &str) -> Vec<u8> {
+    fn forwarded_for(&self) -> Vec<u8> {
         let mut hops = Vec::new();
         if self.client.vouched {
-            for value in self.request.head().fields().values("x-forwarded-for") {
+            for value in self.fields().values("x-forwarded-for") {
                 hops.extend_from_slice(value);
                 hops.extend_from_slice(b", ");
             }
         }
-        hops.extend_from_slice(peer.as_bytes());
+        hops.extend_from_slice(self.client.peer.to_string().as_bytes());
         hops
     }
 
     /// What a trusted peer says in a field, if it says one thing.
     fn vouched(&self, name: &str) -> Option<&[u8]> {
-        let value = self.request.head().fields().one(name).ok().flatten();
+        let value = self.fields().one(name).ok().flatten();
         value.filter(|value| self.client.vouched && !value.is_empty())
     }
 
@@ -155,36 +139,32 @@ impl Outbound<'_> {
 
     /// Whether the route lets a field be.
     fn keeps(&self, name: &[u8]) -> bool {
-        !self.sets(name)
-            && !self
-                .remove
-                .iter()
-                .any(|field| name.eq_ignore_ascii_case(field.as_bytes()))
+        !self.sets(name) && !self.remove.iter().any(|field| is(name, field))
     }
 
     fn sets(&self, name: &[u8]) -> bool {
-        self.set
-            .iter()
-            .any(|(field, _)| name.eq_ignore_ascii_case(field.as_bytes()))
+        self.set.iter().any(|(field, _)| is(name, field))
     }
 }
 
 /// Whether a field is the protocol's business, so that no route may set or remove it.
 pub fn is_reserved(name: &str) -> bool {
-    let is = |field: &&str| name.eq_ignore_ascii_case(field);
-    [
-        "connection",
-        "upgrade",
-        "content-length",
-        "transfer-encoding",
-        "te",
-        "trailer",
-        "keep-alive",
-    ]
-    .iter()
-    .chain(&HANDSHAKE)
-    .any(is)
+    PROTOCOL
+        .iter()
+        .chain(&HANDSHAKE)
+        .any(|field| is(name.as_bytes(), field))
 }
+
+/// Fields that say where a message ends and what its connection is.
+const PROTOCOL: [&str; 7] = [
+    "connection",
+    "upgrade",
+    "content-length",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "keep-alive",
+];
 
 /// Who the client is, in our words alone. RFC 7239's Forwarded says the same in a syntax that has
 /// fooled many a reader, so it goes.
@@ -220,11 +200,8 @@ fn write_offer(offer: &Offer, out: &mut Vec<u8>) {
     write_field(out, b"Sec-WebSocket-Key", offer.key());
     write_field(out, b"Sec-WebSocket-Version", b"13");
     if !offer.protocols().is_empty() {
-        write_field(
-            out,
-            b"Sec-WebSocket-Protocol",
-            offer.protocols().join(", ").as_bytes(),
-        );
+        let protocols = offer.protocols().join(", ");
+        write_field(out, b"Sec-WebSocket-Protocol", protocols.as_bytes());
     }
     if !offer.extensions().is_empty() {
         let extensions: Vec<_> = offer
@@ -240,21 +217,8 @@ fn write_offer(offer: &Offer, out: &mut Vec<u8>) {
     }
 }
 
-/// The framing that was checked, so that the backend reads the body we mean.
-pub(super) fn write_framing(framing: Framing, out: &mut Vec<u8>) {
-    match framing {
-        Framing::Length(length) => {
-            write_field(out, b"Content-Length", length.to_string().as_bytes());
-        }
-        Framing::Chunked => write_field(out, b"Transfer-Encoding", b"chunked"),
-        Framing::None | Framing::UntilClose => {}
-    }
-}
-
-pub(super) fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    for part in [name, b": ", value, b"\r\n"] {
-        out.extend_from_slice(part);
-    }
+fn is(name: &[u8], field: &str) -> bool {
+    name.eq_ignore_ascii_case(field.as_bytes())
 }
 
 #[cfg(test)]
@@ -285,13 +249,8 @@ mod tests {
         }
 
         fn plain(lines: &str) -> Self {
-            let lines = crlf(lines);
-            Self::of(
-                request(format!(
-                    "GET /x HTTP/1.1\r\nHost: A.com:8080\r\n{lines}\r\n"
-                ))
-                .unwrap(),
-            )
+            let head = crlf("GET /x HTTP/1.1\nHost: A.com:8080") + &crlf(lines) + "\r\n";
+            Self::of(request(head).unwrap())
         }
 
         fn by_trusted_peer(self) -> Self {
@@ -315,13 +274,12 @@ mod tests {
             let trusted = ["10.0.0.0/8".parse().unwrap()];
             let fields = self.request.head().fields();
             let client = Client::of(fields, self.peer.parse().unwrap(), Scheme::Http, &trusted);
-            let offer = self
-                .request
-                .is_websocket()
-                .then(|| Offer::check(&self.request).unwrap());
+            let is_upgrade = self.request.is_websocket();
+            let offer = is_upgrade.then(|| Offer::check(&self.request).unwrap());
             let outbound = Outbound {
                 request: &self.request,
                 client: &client,
+                port: 8443,
                 offer: offer.as_ref(),
                 path: self.request.path(),
                 query: self.request.query(),
@@ -337,10 +295,8 @@ mod tests {
         /// The values of one field as the backend gets them.
         fn sends(&self, name: &str) -> Vec<String> {
             let head = request_head(self.written()).unwrap();
-            head.fields()
-                .values(name)
-                .map(|value| String::from_utf8_lossy(value).into_owned())
-                .collect()
+            let text = |value| String::from_utf8_lossy(value).into_owned();
+            head.fields().values(name).map(text).collect()
         }
     }
 
@@ -460,7 +416,7 @@ mod tests {
             assert_eq!(passage.sends("x-forwarded-for"), ["1.2.3.4"]);
             assert_eq!(passage.sends("x-forwarded-proto"), ["http"]);
             assert_eq!(passage.sends("x-forwarded-host"), ["A.com:8080"]);
-            assert_eq!(passage.sends("x-forwarded-port"), ["8080"]);
+            assert_eq!(passage.sends("x-forwarded-port"), ["8443"]);
             assert_eq!(passage.sends("x-real-ip"), ["1.2.3.4"]);
             let written = passage.written();
             for trace in ["9.9.9.9", "evil", "root", "_x", "anything"] {
@@ -548,6 +504,7 @@ mod tests {
         let outbound = Outbound {
             request: &request,
             client: &client,
+            port: 443,
             offer: None,
             path: "/live",
             query: Some("a=b"),

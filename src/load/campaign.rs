@@ -1,0 +1,273 @@
+//! A whole run: rounds over the targets in turn, threads under way, books read at the borders.
+
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::{self, ScopedJoinHandle};
+use std::time::Duration;
+
+use super::clock::{Clock, nanos};
+use super::driver::{Driver, Job, Shared};
+use super::plan::{Plan, Target};
+use super::process::{ProcessTree, tcp_memory_bytes};
+use super::secure::{self, SecureError};
+use super::tally::Tally;
+
+/// Why a run could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// TLS can't be spoken.
+    #[error(transparent)]
+    Secure(#[from] SecureError),
+    /// No such process.
+    #[error("process {pid} can't be accounted")]
+    Process {
+        /// Which.
+        pid: u32,
+        /// Why.
+        source: io::Error,
+    },
+    /// A thread or its poller could not be had.
+    #[error("the system gives no threads or descriptors for the load")]
+    System {
+        /// Why.
+        #[from]
+        source: io::Error,
+    },
+}
+
+/// What was seen of one target in one round.
+#[derive(Clone, Debug)]
+pub struct Round {
+    /// What the clients saw.
+    pub tally: Tally,
+    /// Messages while under load.
+    pub messages: u64,
+    /// Handshakes while under load.
+    pub handshakes: u64,
+    /// The time under load.
+    pub elapsed: Duration,
+    /// What the target's process spent meanwhile, where it is accounted.
+    pub cpu: Option<Duration>,
+    /// The target's memory before the first connection and with all open.
+    pub memory_bytes: Option<(u64, u64)>,
+    /// The same for the kernel's TCP buffers, of the whole machine.
+    pub tcp_memory_bytes: (u64, u64),
+    /// Figures four times a second.
+    pub course: Vec<Sample>,
+}
+
+/// A moment's figures, counted from the start of the load.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// When.
+    pub at: Duration,
+    /// Messages so far.
+    pub messages: u64,
+    /// The target's CPU time so far.
+    pub cpu: Option<Duration>,
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Of how many.
+    pub rounds: u32,
+    /// The round, from 0.
+    pub round: u32,
+    /// The target, from 0.
+    pub target: usize,
+    /// Connections that are open.
+    pub opened: u64,
+    /// Messages that have come back.
+    pub messages: u64,
+    /// Faults so far.
+    pub faults: u64,
+    /// How much of the round's time under load has passed; `None` while connections open.
+    pub under_load: Option<Duration>,
+}
+
+/// Does what the plan says; `watch` hears how it goes, many times a second.
+///
+/// Returns the rounds of each target.
+///
+/// # Errors
+/// When the machine or the plan does not allow it. What the targets do wrong is in the tallies.
+pub fn run(plan: &Plan, watch: &mut dyn FnMut(Progress)) -> Result<Vec<Vec<Round>>, RunError> {
+    let mut rounds: Vec<Vec<Round>> = plan.targets.iter().map(|_| Vec::new()).collect();
+    for round in 0..plan.rounds {
+        for (index, target) in plan.targets.iter().enumerate() {
+            let mut report = |progress| {
+                watch(Progress {
+                    round,
+                    target: index,
+                    ..progress
+                })
+            };
+            rounds[index].push(run_round(plan, target, &mut report)?);
+        }
+    }
+    Ok(rounds)
+}
+
+fn run_round(
+    plan: &Plan,
+    target: &Target,
+    watch: &mut dyn FnMut(Progress),
+) -> Result<Round, RunError> {
+    let shared = Shared::default();
+    let clock = Clock::start();
+    let span = plan.duration / plan.rounds;
+    let accounted = target
+        .pid
+        .map(|pid| ProcessTree::of(pid).map_err(|source| RunError::Process { pid, source }))
+        .transpose()?;
+    let jobs = (0..plan.threads)
+        .map(|thread| {
+            let security = secure::security(target, &plan.tls)?;
+            Ok(Job {
+                plan,
+                target,
+                security,
+                shared: &shared,
+                clock,
+                thread,
+                span,
+            })
+        })
+        .collect::<Result<Vec<_>, SecureError>>()?;
+
+    let watcher = Watcher {
+        plan,
+        shared: &shared,
+        clock,
+        span,
+        accounted,
+    };
+    thread::scope(|scope| {
+        let memory_before = watcher.memory();
+        let mut threads = Vec::new();
+        for job in jobs {
+            let thread = thread::Builder::new().name(format!("bench-{}", job.thread));
+            threads.push(thread.spawn_scoped(scope, || Driver::run(job))?);
+        }
+        let seen = watcher.watch(&threads, watch);
+        let mut tally = Tally::default();
+        for thread in threads {
+            match thread.join() {
+                Ok(seen) => tally.add(&seen?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(seen.round(tally, memory_before))
+    })
+}
+
+/// Watches the threads of a round from outside.
+struct Watcher<'a> {
+    plan: &'a Plan,
+    shared: &'a Shared,
+    clock: Clock,
+    span: Duration,
+    accounted: Option<ProcessTree>,
+}
+
+/// What the watcher saw.
+struct Seen {
+    memory: Memory,
+    opened_before: u64,
+    opened_after: u64,
+    course: Vec<Sample>,
+}
+
+/// The target's and the kernel's.
+#[derive(Clone, Copy)]
+struct Memory {
+    process_bytes: Option<u64>,
+    tcp_bytes: u64,
+}
+
+type Thread<'scope> = ScopedJoinHandle<'scope, io::Result<Tally>>;
+
+impl Watcher<'_> {
+    /// Gives the start sign when all is open, and reads the books until the end of the load.
+    fn watch(&self, threads: &[Thread<'_>], watch: &mut dyn FnMut(Progress)) -> Seen {
+        const PREPARING_STEP: Duration = Duration::from_millis(20);
+        const STEP: Duration = Duration::from_millis(250);
+        let is_over = || threads.iter().any(ScopedJoinHandle::is_finished);
+        while self.shared.prepared.load(Relaxed) < self.plan.threads && !is_over() {
+            watch(self.progress(None));
+            thread::sleep(PREPARING_STEP);
+        }
+        let memory = self.memory();
+        let start = self.clock.now() + nanos(PREPARING_STEP);
+        self.shared.start.store(start, Relaxed);
+        thread::sleep(Duration::from_nanos(start.saturating_sub(self.clock.now())));
+
+        let opened_before = self.shared.opened.load(Relaxed);
+        let mut course = vec![self.sample(start)];
+        while let Some(at) = course
+            .last()
+            .map(|last| last.at)
+            .filter(|&at| at < self.span)
+        {
+            watch(self.progress(Some(at)));
+            let next = (at + STEP).min(self.span);
+            let wake = (start + nanos(next)).saturating_sub(self.clock.now());
+            thread::sleep(Duration::from_nanos(wake));
+            course.push(self.sample(start));
+        }
+        watch(self.progress(Some(self.span)));
+        Seen {
+            memory,
+            opened_before,
+            opened_after: self.shared.opened.load(Relaxed),
+            course,
+        }
+    }
+
+    fn sample(&self, start: u64) -> Sample {
+        Sample {
+            at: Duration::from_nanos(self.clock.now().saturating_sub(start)),
+            messages: self.shared.messages.load(Relaxed),
+            cpu: self.accounted.map(ProcessTree::cpu_time),
+        }
+    }
+
+    fn memory(&self) -> Memory {
+        Memory {
+            process_bytes: self.accounted.map(ProcessTree::memory_bytes),
+            tcp_bytes: tcp_memory_bytes(),
+        }
+    }
+
+    fn progress(&self, under_load: Option<Duration>) -> Progress {
+        Progress {
+            rounds: self.plan.rounds,
+            round: 0,
+            target: 0,
+            opened: self.shared.opened.load(Relaxed),
+            messages: self.shared.messages.load(Relaxed),
+            faults: self.shared.faults.load(Relaxed),
+            under_load,
+        }
+    }
+}
+
+impl Seen {
+    fn round(self, tally: Tally, memory_before: Memory) -> Round {
+        let (first, last) = (self.course[0], self.course[self.course.len() - 1]);
+        Round {
+            tally,
+            messages: last.messages - first.messages,
+            handshakes: self.opened_after - self.opened_before,
+            elapsed: last.at - first.at,
+            cpu: last
+                .cpu
+                .zip(first.cpu)
+                .map(|(after, before)| after.saturating_sub(before)),
+            memory_bytes: memory_before.process_bytes.zip(self.memory.process_bytes),
+            tcp_memory_bytes: (memory_before.tcp_bytes, self.memory.tcp_bytes),
+            course: self.course,
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! One client: connects, shakes hands, exchanges messages, says goodbye.
+
+use std::collections::VecDeque;
+
+use super::clock::{Clock, Nanos};
+use super::fault::Fault;
+use super::handshake::Handshake;
+use super::incoming::{Incoming, Incomings};
+use super::link::Link;
+use super::payload::Payload;
+use super::plan::Target;
+use super::poller::Readiness;
+use super::tally::{Tally, record};
+use crate::logic::websocket::frame::{ControlFrame, Opcode};
+
+/// What the clients of one thread share.
+pub(super) struct Context {
+    pub(super) clock: Clock,
+    pub(super) target: Target,
+    pub(super) payload: Payload,
+    pub(super) tally: Tally,
+    /// Messages sent whose echo has not come.
+    pub(super) outstanding: u64,
+    pub(super) read_buffer: Vec<u8>,
+    pub(super) write_buffer: Vec<u8>,
+}
+
+/// A client of the target's.
+pub(super) struct Client {
+    link: Link,
+    phase: Phase,
+    /// When its opening was due.
+    due: Nanos,
+    incomings: Incomings,
+    exchange: Exchange,
+}
+
+/// How far a client has come.
+#[derive(Debug)]
+enum Phase {
+    Connecting,
+    Securing,
+    Upgrading(Box<Handshake>),
+    Open,
+    /// Our Close is sent.
+    Closing,
+}
+
+/// What became of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// Nothing worth telling.
+    None,
+    /// Its handshake succeeded.
+    Opened,
+    /// So many echoes came.
+    Echoes(u32),
+    /// Both sides have said goodbye.
+    Closed,
+}
+
+/// Messages under way.
+#[derive(Default)]
+struct Exchange {
+    /// Which of all clients this is.
+    number: u64,
+    sent: u64,
+    received: u64,
+    /// When each message under way was due.
+    dues: VecDeque<Nanos>,
+    /// Bytes of the message that is coming in.
+    position: usize,
+    spoilt: bool,
+    pong: Option<Box<ControlFrame>>,
+    closed: bool,
+}
+
+impl Client {
+    pub(super) fn new(link: Link, number: u64, due: Nanos) -> Self {
+        let exchange = Exchange {
+            number,
+            ..Exchange::default()
+        };
+        Self {
+            link,
+            phase: Phase::Connecting,
+            due,
+            incomings: Incomings::default(),
+            exchange,
+        }
+    }
+
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.exchange.number
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    pub(super) fn is_opening(&self) -> bool {
+        !matches!(self.phase, Phase::Open | Phase::Closing)
+    }
+
+    /// Whether the server has answered our Close.
+    pub(super) fn is_closed(&self) -> bool {
+        self.exchange.closed
+    }
+
+    /// Messages that would be lost with it.
+    pub(super) fn outstanding(&self) -> u64 {
+        self.exchange.dues.len() as u64
+    }
+
+    /// Does what can be done now.
+    pub(super) fn proceed(
+        &mut self,
+        ready: Readiness,
+        context: &mut Context,
+    ) -> Result<News, Fault> {
+        if matches!(self.phase, Phase::Connecting) {
+            if !ready.writable {
+                return Ok(News::None);
+            }
+            self.link.check_connected()?;
+            self.phase = Phase::Securing;
+            self.greet(&context.target)?;
+        }
+        if ready.writable {
+            self.link.flush()?;
+        }
+        if !ready.readable {
+            return Ok(News::None);
+        }
+        self.read(ready.hangup, context)
+    }
+
+    /// Sends so many messages, due at one moment.
+    pub(super) fn send(
+        &mut self,
+        count: u32,
+        due: Nanos,
+        context: &mut Context,
+    ) -> Result<(), Fault> {
+        const MOST_BACKLOG_BYTES: usize = 16 * 1024 * 1024;
+        if self.link.backlog() > MOST_BACKLOG_BYTES {
+            context.tally.faults(Fault::Unsent, u64::from(count));
+            return Ok(());
+        }
+        context.write_buffer.clear();
+        for _ in 0..count {
+            self.exchange.append_message(due, context);
+        }
+        self.link.send(&context.write_buffer)
+    }
+
+    /// Says goodbye.
+    pub(super) fn close(&mut self) -> Result<(), Fault> {
+        const NORMAL: u16 = 1000;
+        self.phase = Phase::Closing;
+        self.link
+            .send(&masked(Opcode::Close, &NORMAL.to_be_bytes()))
+    }
+
+    /// Starts TLS, or asks for the upgrade as soon as that stands.
+    fn greet(&mut self, target: &Target) -> Result<(), Fault> {
+        if self.link.is_securing() {
+            return self.link.flush();
+        }
+        let handshake = Box::new(Handshake::new());
+        let mut request = Vec::new();
+        handshake.append_request(&target.authority, &target.path, &mut request);
+        self.phase = Phase::Upgrading(handshake);
+        self.link.send(&request)
+    }
+
+    fn read(&mut self, hangup: bool, context: &mut Context) -> Result<News, Fault> {
+        let Self {
+            link,
+            phase,
+            incomings,
+            exchange,
+            due,
+        } = self;
+        let mut read_buffer = std::mem::take(&mut context.read_buffer);
+        let mut opened = false;
+        let before = exchange.received;
+        let ended = link.read(&mut read_buffer, hangup, |bytes| {
+            let Phase::Upgrading(handshake) = phase else {
+                return exchange.receive(bytes, incomings, context);
+            };
+            let Some(rest) = handshake.receive(bytes)? else {
+                return Ok(());
+            };
+            record(&mut context.tally.opening, *due, context.clock.now());
+            opened = true;
+            *phase = Phase::Open;
+            exchange.receive(&rest, incomings, context)
+        });
+        context.read_buffer = read_buffer;
+        let ended = ended?;
+        if opened {
+            context.tally.opened += 1;
+            context.tally.resumed += u64::from(self.link.is_resumed());
+        }
+        if matches!(self.phase, Phase::Securing) && !self.link.is_securing() {
+            self.greet(&context.target)?;
+        }
+        self.answer()?;
+        match (ended, self.is_closed()) {
+            (true, false) => Err(Fault::EndedEarly),
+            (true, true) => Ok(News::Closed),
+            _ if opened => Ok(News::Opened),
+            _ => Ok(self.exchange.news_since(before)),
+        }
+    }
+
+    /// Answers the server's ping; its Close must be an answer itself.
+    fn answer(&mut self) -> Result<(), Fault> {
+        if let Some(pong) = self.exchange.pong.take() {
+            self.link.send(&pong)?;
+        }
+        if self.exchange.closed && !matches!(self.phase, Phase::Closing) {
+            return Err(Fault::ClosedEarly);
+        }
+        Ok(())
+    }
+}
+
+impl Exchange {
+    fn append_message(&mut self, due: Nanos, context: &mut Context) {
+        let slice = Payload::slice(self.number, self.sent);
+        context
+            .payload
+            .append_frame(slice, &mut context.write_buffer);
+        context.outstanding += 1;
+        self.sent += 1;
+        self.dues.push_back(due);
+    }
+
+    fn receive(
+        &mut self,
+        bytes: &[u8],
+        incomings: &mut Incomings,
+        context: &mut Context,
+    ) -> Result<(), Fault> {
+        let now = context.clock.now();
+        incomings.read(bytes, |incoming| match incoming {
+            Incoming::Data(part) => self.check(part, context),
+            Incoming::MessageEnd => self.end_message(now, context),
+            Incoming::Ping(payload) => self.pong = Some(Box::new(masked(Opcode::Pong, payload))),
+            Incoming::Pong => {}
+            Incoming::Close(code) => {
+                self.closed = true;
+                *context.tally.close_codes.entry(code).or_default() += 1;
+            }
+        })?;
+        Ok(())
+    }
+
+    fn check(&mut self, part: &[u8], context: &mut Context) {
+        let slice = Payload::slice(self.number, self.received);
+        self.spoilt |= !context.payload.matches(slice, self.position, part);
+        self.position += part.len();
+        context.tally.bytes += part.len() as u64;
+    }
+
+    fn end_message(&mut self, now: Nanos, context: &mut Context) {
+        let whole = self.position == context.payload.message_bytes() && !self.spoilt;
+        self.position = 0;
+        self.spoilt = false;
+        let Some(due) = self.dues.pop_front() else {
+            context.tally.fault(Fault::Unasked);
+            return;
+        };
+        context.outstanding -= 1;
+        context.tally.messages += 1;
+        self.received += 1;
+        record(&mut context.tally.round_trip, due, now);
+        if !whole {
+            context.tally.fault(Fault::WrongEcho);
+        }
+    }
+
+    fn news_since(&self, received_before: u64) -> News {
+        match u32::try_from(self.received - received_before).unwrap_or(u32::MAX) {
+            0 => News::None,
+            echoes => News::Echoes(echoes),
+        }
+    }
+}
+
+/// A control frame as clients send it.
+fn masked(opcode: Opcode, payload: &[u8]) -> ControlFrame {
+    ControlFrame::new(opcode, payload, Some(fastrand::u32(..).to_ne_bytes()))
+}

@@ -1,0 +1,375 @@
+//! One thread's clients and the loop that keeps them going.
+
+use std::collections::VecDeque;
+use std::io;
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::client::{Client, Context, News};
+use super::clock::{Clock, Nanos, nanos};
+use super::fault::Fault;
+use super::link::{Link, Security};
+use super::payload::Payload;
+use super::plan::{Plan, Target};
+use super::poller::{Poller, Readiness};
+use super::schedule::Schedule;
+use super::tally::Tally;
+
+/// How long a connection may take to open.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the last echoes and the answers to Closes may take.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+const READ_BUFFER_BYTES: usize = 256 * 1024;
+
+/// What the threads of a round tell the one that watches them, and it them.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// When the load begins; 0 while connections are opened.
+    pub(super) start: AtomicU64,
+    /// Threads that are done with opening.
+    pub(super) prepared: AtomicU64,
+    pub(super) opened: AtomicU64,
+    pub(super) messages: AtomicU64,
+    pub(super) faults: AtomicU64,
+}
+
+/// What one thread is to do.
+pub(super) struct Job<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) target: &'a Target,
+    pub(super) security: Option<Security>,
+    pub(super) shared: &'a Shared,
+    pub(super) clock: Clock,
+    pub(super) thread: u64,
+    pub(super) span: Duration,
+}
+
+/// The time under load.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) start: Nanos,
+    pub(super) end: Nanos,
+}
+
+/// One thread's clients.
+pub(super) struct Driver<'a> {
+    job: Job<'a>,
+    poller: Poller,
+    clients: Vec<Option<Client>>,
+    live: usize,
+    free_slots: Vec<usize>,
+    next_number: u64,
+    /// Clients that are opening, in the order of their deadlines.
+    opening: VecDeque<(Nanos, usize, u64)>,
+    context: Context,
+    news: Vec<(usize, News)>,
+    told: Told,
+    cursor: usize,
+}
+
+/// What [`Shared`] has been told already.
+#[derive(Default)]
+struct Told {
+    opened: u64,
+    messages: u64,
+    faults: u64,
+}
+
+impl<'a> Driver<'a> {
+    /// Opens connections, puts them under load, closes them, and returns what was seen.
+    pub(super) fn run(job: Job<'a>) -> io::Result<Tally> {
+        let mut driver = Self::new(job)?;
+        driver.open_all()?;
+        let span = driver.await_start()?;
+        let cpu_before = thread_cpu_time();
+        driver.job.plan.mode.run(&mut driver, span)?;
+        driver.note_cpu_time(cpu_before, span);
+        driver.await_echoes()?;
+        driver.close_all()?;
+        Ok(driver.context.tally)
+    }
+
+    fn new(job: Job<'a>) -> io::Result<Self> {
+        let context = Context {
+            clock: job.clock,
+            target: job.target.clone(),
+            payload: Payload::new(job.plan.message_bytes, job.thread),
+            tally: Tally::default(),
+            outstanding: 0,
+            read_buffer: vec![0; READ_BUFFER_BYTES],
+            write_buffer: Vec::new(),
+        };
+        Ok(Self {
+            next_number: job.thread,
+            job,
+            poller: Poller::new()?,
+            clients: Vec::new(),
+            live: 0,
+            free_slots: Vec::new(),
+            opening: VecDeque::new(),
+            context,
+            news: Vec::new(),
+            told: Told::default(),
+            cursor: 0,
+        })
+    }
+
+    pub(super) fn now(&self) -> Nanos {
+        self.context.clock.now()
+    }
+
+    /// This thread's moments, so many a second over all threads.
+    pub(super) fn schedule(&self, start: Nanos, per_second: NonZeroU64) -> Schedule {
+        Schedule::new(start, per_second, self.job.thread, self.job.plan.threads)
+    }
+
+    /// Starts a connection that was due then.
+    pub(super) fn open(&mut self, due: Nanos) -> io::Result<()> {
+        let number = self.next_number;
+        self.next_number += self.job.plan.threads;
+        let from = self.job.plan.source(number);
+        match Link::open(self.job.target.address, from, self.job.security.as_ref()) {
+            Ok(link) => self.admit(Client::new(link, number, due)),
+            Err(fault) => {
+                self.context.tally.fault(fault);
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets clients do what they can until the moment given, or until some have done something.
+    pub(super) fn turn(&mut self, until: Nanos) -> io::Result<Vec<(usize, News)>> {
+        /// How long a thread may not look at its clock.
+        const MOST: Duration = Duration::from_millis(10);
+        let left = Duration::from_nanos(until.saturating_sub(self.now()));
+        self.poller.wait(left.min(MOST))?;
+        let mut found = 0;
+        while let Some(ready) = self.poller.ready(found) {
+            found += 1;
+            self.proceed(ready);
+        }
+        self.give_up_on_the_slow();
+        self.tell();
+        Ok(std::mem::take(&mut self.news))
+    }
+
+    fn proceed(&mut self, ready: Readiness) {
+        let Some(Some(client)) = self.clients.get_mut(ready.slot) else {
+            return;
+        };
+        match client.proceed(ready, &mut self.context) {
+            Ok(News::None) => {}
+            Ok(news) => {
+                if news == News::Closed {
+                    self.dismiss(ready.slot);
+                }
+                self.news.push((ready.slot, news));
+            }
+            Err(fault) => self.fail(ready.slot, fault),
+        }
+    }
+
+    /// Gives the vector of [`Self::turn`] back, so that it is not allocated anew.
+    pub(super) fn recycle(&mut self, mut news: Vec<(usize, News)>) {
+        news.clear();
+        self.news = news;
+    }
+
+    /// The slots of all open clients.
+    pub(super) fn open_slots(&self) -> Vec<usize> {
+        let is_open = |slot: &usize| self.clients[*slot].as_ref().is_some_and(Client::is_open);
+        (0..self.clients.len()).filter(is_open).collect()
+    }
+
+    /// Sends so many messages to the client in this slot.
+    pub(super) fn send(&mut self, slot: usize, count: u32, due: Nanos) {
+        let Some(Some(client)) = self.clients.get_mut(slot) else {
+            return;
+        };
+        if !client.is_open() {
+            return;
+        }
+        if let Err(fault) = client.send(count, due, &mut self.context) {
+            self.fail(slot, fault);
+        }
+    }
+
+    /// Sends a message to the next open client in turn.
+    pub(super) fn send_to_next(&mut self, due: Nanos) {
+        let slots = self.clients.len();
+        for _ in 0..slots {
+            self.cursor = (self.cursor + 1) % slots;
+            let client = self.clients[self.cursor].as_ref();
+            if client.is_some_and(Client::is_open) {
+                let late = self.now().saturating_sub(due);
+                self.context.tally.lateness.saturating_record(late.max(1));
+                return self.send(self.cursor, 1, due);
+            }
+        }
+        self.context.tally.fault(Fault::Unsent);
+    }
+
+    fn open_all(&mut self) -> io::Result<()> {
+        let share = self.job.plan.share(self.job.thread);
+        let mut schedule = self
+            .job
+            .plan
+            .connect_rate
+            .map(|rate| self.schedule(self.now(), rate));
+        let mut started = 0;
+        while started < share || !self.opening.is_empty() {
+            /// Opened between two looks at what has come in.
+            const BATCH: u64 = 64;
+            let batch_end = share.min(started + BATCH);
+            while started < batch_end {
+                let now = self.now();
+                let due = schedule
+                    .as_mut()
+                    .map_or(Some(now), |schedule| schedule.take(now));
+                let Some(due) = due else { break };
+                self.open(due)?;
+                started += 1;
+            }
+            let next = match (&schedule, started < share) {
+                (Some(schedule), true) => schedule.next_due(),
+                (None, true) => 0,
+                _ => Nanos::MAX,
+            };
+            let news = self.turn(next)?;
+            self.recycle(news);
+        }
+        self.job.shared.prepared.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    fn await_start(&mut self) -> io::Result<Span> {
+        loop {
+            let start = self.job.shared.start.load(Relaxed);
+            if start != 0 && start <= self.now() {
+                return Ok(Span {
+                    start,
+                    end: start + nanos(self.job.span),
+                });
+            }
+            let news = self.turn(if start == 0 { Nanos::MAX } else { start })?;
+            self.recycle(news);
+        }
+    }
+
+    fn await_echoes(&mut self) -> io::Result<()> {
+        let deadline = self.now() + nanos(END_TIMEOUT);
+        while self.context.outstanding > 0 && self.now() < deadline {
+            let news = self.turn(deadline)?;
+            self.recycle(news);
+        }
+        self.context
+            .tally
+            .faults(Fault::Lost, self.context.outstanding);
+        self.tell();
+        Ok(())
+    }
+
+    fn close_all(&mut self) -> io::Result<()> {
+        for slot in self.open_slots() {
+            if let Some(Some(client)) = self.clients.get_mut(slot)
+                && let Err(fault) = client.close()
+            {
+                self.fail(slot, fault);
+            }
+        }
+        let deadline = self.now() + nanos(END_TIMEOUT);
+        while self.live > 0 && self.now() < deadline {
+            let news = self.turn(deadline)?;
+            self.recycle(news);
+        }
+        let unanswered = self
+            .clients
+            .iter()
+            .flatten()
+            .filter(|client| !client.is_closed())
+            .count();
+        self.context
+            .tally
+            .faults(Fault::CloseTimeout, unanswered as u64);
+        self.tell();
+        Ok(())
+    }
+
+    fn admit(&mut self, client: Client) -> io::Result<()> {
+        let slot = self.free_slots.pop().unwrap_or(self.clients.len());
+        self.poller.add(client.link(), slot)?;
+        let deadline = self.now() + nanos(OPEN_TIMEOUT);
+        self.opening.push_back((deadline, slot, client.number()));
+        if slot == self.clients.len() {
+            self.clients.push(Some(client));
+        } else {
+            self.clients[slot] = Some(client);
+        }
+        self.live += 1;
+        Ok(())
+    }
+
+    fn dismiss(&mut self, slot: usize) {
+        if let Some(client) = self.clients[slot].take() {
+            self.context.outstanding -= client.outstanding();
+            self.context.tally.faults(Fault::Lost, client.outstanding());
+            self.free_slots.push(slot);
+            self.live -= 1;
+        }
+    }
+
+    fn fail(&mut self, slot: usize, fault: Fault) {
+        self.context.tally.fault(fault);
+        self.dismiss(slot);
+        self.news.push((slot, News::Closed));
+    }
+
+    /// Forgets those that have opened, fails those that have not in time.
+    fn give_up_on_the_slow(&mut self) {
+        while let Some(&(deadline, slot, number)) = self.opening.front() {
+            let still_opening = self.clients[slot]
+                .as_ref()
+                .is_some_and(|client| client.number() == number && client.is_opening());
+            if still_opening && self.now() < deadline {
+                return;
+            }
+            self.opening.pop_front();
+            if still_opening {
+                self.fail(slot, Fault::OpenTimeout);
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        let tally = &self.context.tally;
+        let faults = tally.fault_count();
+        for (shared, told, now) in [
+            (&self.job.shared.opened, &mut self.told.opened, tally.opened),
+            (
+                &self.job.shared.messages,
+                &mut self.told.messages,
+                tally.messages,
+            ),
+            (&self.job.shared.faults, &mut self.told.faults, faults),
+        ] {
+            if *told != now {
+                shared.fetch_add(now - *told, Relaxed);
+                *told = now;
+            }
+        }
+    }
+
+    fn note_cpu_time(&mut self, before: Duration, span: Span) {
+        let spent = thread_cpu_time().saturating_sub(before);
+        let elapsed = Duration::from_nanos(self.now().saturating_sub(span.start));
+        self.context.tally.cpu = spent;
+        self.context.tally.busiest = spent.as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
+    }
+}
+
+fn thread_cpu_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}

@@ -1,0 +1,81 @@
+//! What can go wrong with a connection under load, as the report counts it.
+
+use std::fmt;
+use std::io;
+
+use crate::logic::websocket::frame::Violation;
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// The TCP connection could not be opened.
+    Connect(io::ErrorKind),
+    /// No address or port of ours, or no descriptor, is left.
+    OutOfPorts,
+    /// The TLS handshake failed.
+    Tls,
+    /// The handshake was answered with another status than 101.
+    Status(u16),
+    /// The answer to the handshake was not a right 101.
+    BadHandshake,
+    /// Not open in time.
+    OpenTimeout,
+    /// A frame broke RFC 6455.
+    BadFrame,
+    /// The connection broke.
+    Broken(io::ErrorKind),
+    /// The server ended the stream without a Close.
+    EndedEarly,
+    /// The server sent a Close before we did; the code is counted too.
+    ClosedEarly,
+    /// An echo was not what had been sent.
+    WrongEcho,
+    /// A message that nobody asked for.
+    Unasked,
+    /// A message that was never echoed.
+    Lost,
+    /// A message that could not be sent, for earlier ones were still waiting.
+    Unsent,
+    /// Our Close was not answered in time.
+    CloseTimeout,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(kind) => write!(f, "could not connect: {kind}"),
+            Self::OutOfPorts => f.write_str("no free port or descriptor of our own (see --source)"),
+            Self::Tls => f.write_str("TLS handshake failed"),
+            Self::Status(status) => write!(f, "answered {status} to the handshake"),
+            Self::BadHandshake => f.write_str("answered the handshake wrongly"),
+            Self::OpenTimeout => f.write_str("not open in time"),
+            Self::BadFrame => f.write_str("bad frame"),
+            Self::Broken(kind) => write!(f, "connection broke: {kind}"),
+            Self::EndedEarly => f.write_str("connection ended without a Close"),
+            Self::ClosedEarly => f.write_str("closed by the server"),
+            Self::WrongEcho => f.write_str("wrong echo"),
+            Self::Unasked => f.write_str("message that nobody asked for"),
+            Self::Lost => f.write_str("message lost"),
+            Self::Unsent => f.write_str("message not sent in time"),
+            Self::CloseTimeout => f.write_str("Close not answered in time"),
+        }
+    }
+}
+
+impl From<Violation> for Fault {
+    fn from(_: Violation) -> Self {
+        Self::BadFrame
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(error.kind())
+    }
+}
+
+impl From<rustls::Error> for Fault {
+    fn from(_: rustls::Error) -> Self {
+        Self::Tls
+    }
+}

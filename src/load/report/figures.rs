@@ -1,0 +1,316 @@
+//! The figures of a run, in the units people think in.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::load::campaign::Round;
+use crate::load::plan::Plan;
+use crate::load::tally::Tally;
+
+/// Everything that a run has shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Connections per target.
+    pub connections: u64,
+    /// Payload bytes of a message.
+    pub message_bytes: usize,
+    /// Time under load of each target, all rounds together.
+    pub seconds: f64,
+    /// Parts it was split into.
+    pub rounds: u32,
+    /// Threads of the generator.
+    pub threads: u64,
+    /// The targets, in the order given.
+    pub targets: Vec<TargetReport>,
+}
+
+/// What one target has shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct TargetReport {
+    /// The target.
+    pub url: String,
+    /// Handshakes that succeeded, over all rounds.
+    pub opened: u64,
+    /// Those among them that resumed a TLS session.
+    pub resumed: u64,
+    /// From when a connection was due to its 101.
+    pub opening_ms: Percentiles,
+    /// Messages while under load, over all rounds.
+    pub messages: u64,
+    /// Payload bytes received.
+    pub bytes: u64,
+    /// Messages received in a second.
+    pub messages_per_second: Spread,
+    /// From when a message was due to its echo.
+    pub round_trip_us: Percentiles,
+    /// The target's CPU time for a message there and back.
+    pub cpu_us_per_message: Option<Spread>,
+    /// The target's CPU time for a gigabyte of payload there and back.
+    pub cpu_s_per_gigabyte: Option<Spread>,
+    /// What an open connection adds to the target's memory (PSS); the most of any round.
+    pub memory_bytes_per_connection: Option<f64>,
+    /// The target's memory (PSS) with all connections open; the most of any round.
+    pub memory_bytes: Option<u64>,
+    /// What went wrong, by kind.
+    pub faults: BTreeMap<String, u64>,
+    /// Close codes received; `none` is a Close without one.
+    pub close_codes: BTreeMap<String, u64>,
+    /// What the generator itself needed.
+    pub generator: Generator,
+    /// Messages in a second and the target's CPU time per wall time, over the load.
+    pub course: Vec<Point>,
+}
+
+/// What the generator itself needed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Generator {
+    /// Its CPU time for a message there and back.
+    pub cpu_us_per_message: f64,
+    /// How busy its busiest thread was.
+    pub busiest_percent: f64,
+    /// By how much it was late with its messages.
+    pub late_us: Percentiles,
+    /// Whether figures are its limit rather than the target's.
+    pub is_bottleneck: bool,
+}
+
+/// A quarter of a second under load.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Point {
+    /// The round, from 0.
+    pub round: usize,
+    /// Seconds since the round's load began.
+    pub second: f64,
+    /// Messages in a second.
+    pub messages_per_second: f64,
+    /// The target's CPU seconds in a second.
+    pub cpu: Option<f64>,
+}
+
+/// What so many per cent stayed below.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Percentiles {
+    pub count: u64,
+    pub mean: f64,
+    pub p50: f64,
+    pub p90: f64,
+    pub p99: f64,
+    pub p99_9: f64,
+    pub p99_99: f64,
+    pub max: f64,
+}
+
+/// A figure over the rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Spread {
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
+}
+
+impl Report {
+    /// Adds the rounds of each target up.
+    pub fn new(plan: &Plan, rounds: &[Vec<Round>]) -> Self {
+        let targets = plan.targets.iter().zip(rounds);
+        Self {
+            connections: plan.connections,
+            message_bytes: plan.message_bytes,
+            seconds: plan.duration.as_secs_f64(),
+            rounds: plan.rounds,
+            threads: plan.threads,
+            targets: targets
+                .map(|(target, rounds)| TargetReport::new(&target.url, plan, rounds))
+                .collect(),
+        }
+    }
+
+    /// Whether nothing was lost or wrong.
+    pub fn is_clean(&self) -> bool {
+        self.targets
+            .iter()
+            .all(|target| target.faults.is_empty() && target.opened > 0)
+    }
+}
+
+impl TargetReport {
+    fn new(url: &str, plan: &Plan, rounds: &[Round]) -> Self {
+        let mut tally = Tally::default();
+        for round in rounds {
+            tally.add(&round.tally);
+        }
+        let messages: u64 = rounds.iter().map(|round| round.messages).sum();
+        let cpu_per_message = over(rounds, |round| {
+            Some(round.cpu?.as_secs_f64() / some(round.messages)?)
+        });
+        let gigabytes_per_message = plan.message_bytes as f64 / 1e9;
+        Self {
+            url: url.to_owned(),
+            opened: tally.opened,
+            resumed: tally.resumed,
+            opening_ms: Percentiles::of(&tally.opening, 1e-6),
+            messages,
+            bytes: tally.bytes,
+            messages_per_second: over(rounds, |round| {
+                Some(round.messages as f64 / round.elapsed.as_secs_f64())
+            })
+            .unwrap_or_default(),
+            round_trip_us: Percentiles::of(&tally.round_trip, 1e-3),
+            cpu_us_per_message: cpu_per_message.map(|spread| spread.times(1e6)),
+            cpu_s_per_gigabyte: cpu_per_message
+                .filter(|_| plan.message_bytes > 0)
+                .map(|spread| spread.times(1.0 / gigabytes_per_message)),
+            memory_bytes_per_connection: over(rounds, |round| {
+                let (before, after) = round.memory_bytes?;
+                Some(after.saturating_sub(before) as f64 / some(plan.connections)?)
+            })
+            .map(|spread| spread.max),
+            memory_bytes: rounds
+                .iter()
+                .filter_map(|round| Some(round.memory_bytes?.1))
+                .max(),
+            faults: named(&tally.faults, ToString::to_string),
+            close_codes: named(&tally.close_codes, |code| {
+                code.map_or_else(|| "none".to_owned(), |code| code.to_string())
+            }),
+            generator: Generator::new(&tally, messages),
+            course: course(rounds),
+        }
+    }
+}
+
+impl Generator {
+    fn new(tally: &Tally, messages: u64) -> Self {
+        const BUSY: f64 = 0.95;
+        const LATE_US: f64 = 1000.0;
+        let late_us = Percentiles::of(&tally.lateness, 1e-3);
+        Self {
+            cpu_us_per_message: tally.cpu.as_secs_f64() * 1e6 / some(messages).unwrap_or(1.0),
+            busiest_percent: tally.busiest * 100.0,
+            late_us,
+            is_bottleneck: tally.busiest > BUSY || late_us.p99 > LATE_US,
+        }
+    }
+}
+
+impl Percentiles {
+    fn of(histogram: &Histogram<u64>, unit: f64) -> Self {
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 * unit;
+        Self {
+            count: histogram.len(),
+            mean: histogram.mean() * unit,
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p99_9: at(0.999),
+            p99_99: at(0.9999),
+            max: histogram.max() as f64 * unit,
+        }
+    }
+}
+
+impl Spread {
+    /// The spread of these figures; `None` without any.
+    pub fn of(mut figures: Vec<f64>) -> Option<Self> {
+        figures.sort_unstable_by(f64::total_cmp);
+        let (&min, &max) = (figures.first()?, figures.last()?);
+        let middle = figures.len() / 2;
+        let median = match figures.len() % 2 {
+            0 => f64::midpoint(figures[middle - 1], figures[middle]),
+            _ => figures[middle],
+        };
+        Some(Self { median, min, max })
+    }
+
+    fn times(self, factor: f64) -> Self {
+        Self {
+            median: self.median * factor,
+            min: self.min * factor,
+            max: self.max * factor,
+        }
+    }
+}
+
+impl Default for Spread {
+    fn default() -> Self {
+        Self {
+            median: 0.0,
+            min: 0.0,
+            max: 0.0,
+        }
+    }
+}
+
+/// A figure of every round that has it.
+fn over(rounds: &[Round], figure: impl Fn(&Round) -> Option<f64>) -> Option<Spread> {
+    Spread::of(rounds.iter().filter_map(figure).collect())
+}
+
+/// A count that can be divided by.
+fn some(count: u64) -> Option<f64> {
+    (count > 0).then_some(count as f64)
+}
+
+fn named<K>(counts: &BTreeMap<K, u64>, name: impl Fn(&K) -> String) -> BTreeMap<String, u64> {
+    counts
+        .iter()
+        .map(|(key, &count)| (name(key), count))
+        .collect()
+}
+
+fn course(rounds: &[Round]) -> Vec<Point> {
+    let steps = |round: usize, samples: &[crate::load::Sample]| -> Vec<Point> {
+        samples
+            .windows(2)
+            .map(|pair| {
+                let seconds = (pair[1].at - pair[0].at).as_secs_f64().max(1e-9);
+                let spent = |cpu: Duration| cpu.as_secs_f64() / seconds;
+                Point {
+                    round,
+                    second: pair[1].at.as_secs_f64(),
+                    messages_per_second: (pair[1].messages - pair[0].messages) as f64 / seconds,
+                    cpu: pair[1]
+                        .cpu
+                        .zip(pair[0].cpu)
+                        .map(|(b, a)| spent(b.saturating_sub(a))),
+                }
+            })
+            .collect()
+    };
+    rounds
+        .iter()
+        .enumerate()
+        .flat_map(|(number, round)| steps(number, &round.course))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spreads_have_their_median_in_the_middle() {
+        let spread = |figures: &[f64]| Spread::of(figures.to_vec());
+        assert_eq!(spread(&[]), None);
+        assert_eq!(
+            spread(&[3.0, 1.0, 9.0]),
+            Some(Spread {
+                median: 3.0,
+                min: 1.0,
+                max: 9.0
+            })
+        );
+        assert_eq!(
+            spread(&[4.0, 1.0]),
+            Some(Spread {
+                median: 2.5,
+                min: 1.0,
+                max: 4.0
+            })
+        );
+    }
+}

@@ -1,0 +1,7 @@
+//! From rounds to figures that can be read, by people and by programs.
+
+mod figures;
+mod table;
+mod text;
+
+pub use figures::{Percentiles, Report, Spread, TargetReport};

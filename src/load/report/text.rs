@@ -1,0 +1,217 @@
+//! The report as people read it: a table, a column for each target.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::figures::{Percentiles, Report, Spread, TargetReport};
+use super::table::Table;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rows = Rows {
+            report: self,
+            table: Table::default(),
+        };
+        rows.openings();
+        rows.messages();
+        rows.costs();
+        rows.generator();
+        rows.faults();
+        write!(f, "{}", rows.table)?;
+        for target in self
+            .targets
+            .iter()
+            .filter(|target| target.generator.is_bottleneck)
+        {
+            writeln!(
+                f,
+                "note: the generator was itself the bottleneck at {} (give it more --threads or cores)",
+                target.url
+            )?;
+        }
+        Ok(())
+    }
+}
+
+struct Rows<'a> {
+    report: &'a Report,
+    table: Table,
+}
+
+impl Rows<'_> {
+    fn openings(&mut self) {
+        self.cells("", |target| Some(target.url.clone()));
+        self.cells("connections opened", |target| {
+            Some(target.opened.to_string())
+        });
+        if self.report.targets.iter().any(|target| target.resumed > 0) {
+            self.cells("  TLS sessions resumed", |target| {
+                Some(target.resumed.to_string())
+            });
+        }
+        self.percentiles("connect, ms", |target| target.opening_ms);
+    }
+
+    fn messages(&mut self) {
+        if self
+            .report
+            .targets
+            .iter()
+            .all(|target| target.messages == 0)
+        {
+            return;
+        }
+        self.cells("messages", |target| Some(target.messages.to_string()));
+        self.spread("messages per second", |target| {
+            Some(target.messages_per_second)
+        });
+        self.percentiles("round trip, µs", |target| target.round_trip_us);
+    }
+
+    fn costs(&mut self) {
+        self.spread("CPU per message, µs", |target| target.cpu_us_per_message);
+        self.spread("CPU per gigabyte, s", |target| target.cpu_s_per_gigabyte);
+        self.figure("memory per connection, bytes", |target| {
+            target.memory_bytes_per_connection
+        });
+    }
+
+    fn generator(&mut self) {
+        self.table.heading("generator");
+        self.cells("  CPU per message, µs", |target| {
+            Some(number(target.generator.cpu_us_per_message))
+        });
+        self.cells("  busiest thread", |target| {
+            Some(format!("{:.0} %", target.generator.busiest_percent))
+        });
+        if self
+            .report
+            .targets
+            .iter()
+            .any(|target| target.generator.late_us.count > 0)
+        {
+            self.cells("  late, µs, 99 %", |target| {
+                Some(number(target.generator.late_us.p99))
+            });
+        }
+    }
+
+    fn faults(&mut self) {
+        let targets = &self.report.targets;
+        let kinds: BTreeSet<_> = targets
+            .iter()
+            .flat_map(|target| target.faults.keys())
+            .collect();
+        let codes: BTreeSet<_> = targets
+            .iter()
+            .flat_map(|target| target.close_codes.keys())
+            .collect();
+        if !codes.is_empty() {
+            self.table.heading("close codes");
+        }
+        for code in codes {
+            self.cells(&format!("  {code}"), |target| {
+                Some(count(target.close_codes.get(code)))
+            });
+        }
+        if kinds.is_empty() {
+            self.table.heading("nothing was lost or wrong");
+            return;
+        }
+        self.table.heading("faults");
+        for kind in kinds {
+            self.cells(&format!("  {kind}"), |target| {
+                Some(count(target.faults.get(kind)))
+            });
+        }
+    }
+
+    /// Percentiles of each target, compared with the first target's.
+    fn percentiles(&mut self, name: &str, of: impl Fn(&TargetReport) -> Percentiles) {
+        self.table.heading(name);
+        for (name, figure) in PERCENTILES {
+            self.figure(&format!("  {name}"), |target| {
+                let percentiles = of(target);
+                (percentiles.count > 0).then(|| figure(&percentiles))
+            });
+        }
+    }
+
+    fn figure(&mut self, name: &str, of: impl Fn(&TargetReport) -> Option<f64>) {
+        let first = self.report.targets.first().and_then(&of);
+        self.compared(name, first, |target| {
+            of(target).map(|figure| (figure, number(figure)))
+        });
+    }
+
+    /// Medians compared with the first target's, with their spread.
+    fn spread(&mut self, name: &str, of: impl Fn(&TargetReport) -> Option<Spread>) {
+        let first = self
+            .report
+            .targets
+            .first()
+            .and_then(&of)
+            .map(|spread| spread.median);
+        let rounds = self.report.rounds;
+        self.compared(name, first, |target| {
+            let Spread { median, min, max } = of(target)?;
+            let range = format!("{} [{} .. {}]", number(median), number(min), number(max));
+            Some((median, if rounds > 1 { range } else { number(median) }))
+        });
+    }
+
+    fn compared(
+        &mut self,
+        name: &str,
+        first: Option<f64>,
+        of: impl Fn(&TargetReport) -> Option<(f64, String)>,
+    ) {
+        let mut number = 0;
+        self.cells(name, |target| {
+            number += 1;
+            let (figure, text) = of(target)?;
+            Some(match first {
+                Some(first) if number > 1 && first > 0.0 => {
+                    format!("{text} ({:.2}x)", figure / first)
+                }
+                _ => text,
+            })
+        });
+    }
+
+    /// A row, unless no target has anything to say in it.
+    fn cells(&mut self, name: &str, cell: impl FnMut(&TargetReport) -> Option<String>) {
+        let cells: Vec<_> = self.report.targets.iter().map(cell).collect();
+        if cells.iter().any(Option::is_some) {
+            self.table.row(
+                name,
+                cells.into_iter().map(Option::unwrap_or_default).collect(),
+            );
+        }
+    }
+}
+
+type Figure = fn(&Percentiles) -> f64;
+
+const PERCENTILES: [(&str, Figure); 6] = [
+    ("50 %", |percentiles| percentiles.p50),
+    ("90 %", |percentiles| percentiles.p90),
+    ("99 %", |percentiles| percentiles.p99),
+    ("99.9 %", |percentiles| percentiles.p99_9),
+    ("99.99 %", |percentiles| percentiles.p99_99),
+    ("100 %", |percentiles| percentiles.max),
+];
+
+fn count(count: Option<&u64>) -> String {
+    count.map_or_else(String::new, ToString::to_string)
+}
+
+/// Three digits that matter, whole numbers from a hundred on.
+fn number(figure: f64) -> String {
+    match figure.abs() {
+        100.0.. => format!("{figure:.0}"),
+        10.0.. => format!("{figure:.1}"),
+        1.0.. => format!("{figure:.2}"),
+        _ => format!("{figure:.3}"),
+    }
+}

@@ -1,0 +1,150 @@
+//! How the generator speaks TLS.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use super::link::Security;
+use super::plan::{Target, TlsOptions};
+
+/// Why TLS can't be spoken.
+#[derive(Debug, thiserror::Error)]
+pub enum SecureError {
+    /// The roots can't be read.
+    #[error("{} can't be read", file.display())]
+    Roots {
+        /// Where they should be.
+        file: PathBuf,
+        /// Why.
+        source: pem::Error,
+    },
+    /// The system has no roots.
+    #[error("the system has no root certificates (use --ca FILE, or --tls-insecure)")]
+    NoRoots,
+    /// The host's name can't stand in a certificate.
+    #[error("{host} is not a name that a certificate could have")]
+    Name {
+        /// The host.
+        host: String,
+        /// Why.
+        source: InvalidDnsNameError,
+    },
+    /// The library refuses its own defaults.
+    #[error("TLS can't be set up")]
+    Setup {
+        /// Why.
+        #[from]
+        source: rustls::Error,
+    },
+}
+
+/// What one thread's connections to the target need; `None` for a plain one.
+pub(super) fn security(
+    target: &Target,
+    options: &TlsOptions,
+) -> Result<Option<Security>, SecureError> {
+    if !target.secure {
+        return Ok(None);
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    let mut config = if options.insecure {
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+    } else {
+        builder.with_root_certificates(roots(options.ca.as_ref())?)
+    }
+    .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if !options.resume {
+        config.resumption = Resumption::disabled();
+    }
+    let name = ServerName::try_from(target.host.clone()).map_err(|source| SecureError::Name {
+        host: target.host.clone(),
+        source,
+    })?;
+    Ok(Some(Security {
+        config: Arc::new(config),
+        name,
+    }))
+}
+
+fn roots(file: Option<&PathBuf>) -> Result<RootCertStore, SecureError> {
+    let mut store = RootCertStore::empty();
+    match file {
+        None => {
+            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        Some(file) => {
+            let unreadable = |source| SecureError::Roots {
+                file: file.clone(),
+                source,
+            };
+            for root in CertificateDer::pem_file_iter(file).map_err(unreadable)? {
+                store.add(root.map_err(unreadable)?)?;
+            }
+        }
+    }
+    if store.is_empty() {
+        Err(SecureError::NoRoots)
+    } else {
+        Ok(store)
+    }
+}
+
+/// Takes any certificate, but only from who holds its key.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

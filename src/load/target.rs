@@ -1,0 +1,108 @@
+//! From a URL to where it leads.
+
+use std::io;
+use std::net::ToSocketAddrs;
+
+use hyper::Uri;
+
+use super::plan::Target;
+
+/// A URL that is no target.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// Not a URL of a WebSocket.
+    #[error("{url} is not a WebSocket's URL (write ws://HOST:PORT/PATH or wss://HOST/PATH)")]
+    NotWebSocket {
+        /// What was given.
+        url: String,
+    },
+    /// Its host has no address.
+    #[error("{host} has no address")]
+    Unresolved {
+        /// The host.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Target {
+    /// Reads the URL and looks its host up.
+    ///
+    /// # Errors
+    /// When it leads nowhere.
+    pub fn resolve(url: &str, pid: Option<u32>) -> Result<Self, TargetError> {
+        let not_websocket = || TargetError::NotWebSocket {
+            url: url.to_owned(),
+        };
+        let uri: Uri = url.parse().map_err(|_| not_websocket())?;
+        let secure = match uri.scheme_str() {
+            Some("ws") => false,
+            Some("wss") => true,
+            _ => return Err(not_websocket()),
+        };
+        let authority = uri
+            .authority()
+            .filter(|authority| !authority.as_str().contains('@'));
+        let authority = authority.ok_or_else(not_websocket)?;
+        let host = authority.host().trim_matches(['[', ']']).to_owned();
+        let port = authority
+            .port_u16()
+            .unwrap_or(if secure { 443 } else { 80 });
+        let no_address = || io::Error::from(io::ErrorKind::NotFound);
+        let address = (host.as_str(), port)
+            .to_socket_addrs()
+            .and_then(|mut addresses| addresses.next().ok_or_else(no_address))
+            .map_err(|source| TargetError::Unresolved {
+                host: host.clone(),
+                source,
+            })?;
+        Ok(Self {
+            url: url.to_owned(),
+            secure,
+            host,
+            authority: authority.to_string(),
+            path: uri
+                .path_and_query()
+                .map_or("/", |path| path.as_str())
+                .to_owned(),
+            address,
+            pid,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_lead_to_addresses() {
+        let target = Target::resolve("wss://127.0.0.1/a/b?c=d", None).unwrap();
+        assert_eq!(target.address, "127.0.0.1:443".parse().unwrap());
+        assert_eq!((target.secure, target.path.as_str()), (true, "/a/b?c=d"));
+        assert_eq!(target.authority, "127.0.0.1");
+
+        let target = Target::resolve("ws://[::1]:8080", Some(1)).unwrap();
+        assert_eq!(target.address, "[::1]:8080".parse().unwrap());
+        assert_eq!((target.secure, target.path.as_str()), (false, "/"));
+        assert_eq!(
+            (target.host.as_str(), target.authority.as_str()),
+            ("::1", "[::1]:8080")
+        );
+    }
+
+    #[test]
+    fn other_things_are_refused() {
+        for url in [
+            "http://a/",
+            "ws:/a",
+            "127.0.0.1:80",
+            "",
+            "ws://u@a/",
+            "ws://a:99999/",
+        ] {
+            assert!(Target::resolve(url, None).is_err(), "{url}");
+        }
+    }
+}
