@@ -28,12 +28,13 @@ fn fields<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
 
 #[test]
 fn a_backend_learns_who_the_client_is() {
-    let (head, _proxy) = seen(|setup| setup, &Request::upgrade().but("Host: a:81"));
+    let (head, proxy) = seen(|setup| setup, &Request::upgrade().but("Host: a:81"));
     assert_eq!(fields(&head, "x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(fields(&head, "x-real-ip"), ["127.0.0.1"]);
     assert_eq!(fields(&head, "x-forwarded-proto"), ["http"]);
     assert_eq!(fields(&head, "x-forwarded-host"), ["a:81"]);
-    assert_eq!(fields(&head, "x-forwarded-port"), ["81"]);
+    let port = proxy.address().port().to_string();
+    assert_eq!(fields(&head, "x-forwarded-port"), [port]);
     assert_eq!(fields(&head, "host"), ["a:81"]);
 }
 
