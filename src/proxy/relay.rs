@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use crate::logic::websocket::frame::Header;
 use crate::logic::websocket::{End, Output, Session, Side};
 
 use super::account::Account;
@@ -115,10 +116,9 @@ impl Relay {
     /// Reads one chunk and passes on what the session lets through.
     fn read(&mut self, from: Side, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         scratch::with(|scratch| {
-            let limit = self
-                .park_limit
-                .min(SCRATCH_BYTES)
-                .min(self.session.read_limit(from));
+            // One header more than may be parked: a message of just that size passes in one piece.
+            let most = (self.park_limit + Header::MAX_LEN).min(SCRATCH_BYTES);
+            let limit = most.min(self.session.read_limit(from));
             let Some(stream) = self.half(from).stream.as_mut() else {
                 return Poll::Pending;
             };
