@@ -42,6 +42,9 @@ pub struct Bench {
     /// The kind of load
     #[arg(long, value_enum, default_value_t = ModeName::Echo)]
     mode: ModeName,
+    /// Bytes that each slow reader reads in a second
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    read_rate: u32,
     /// Take any certificate
     #[arg(long)]
     tls_insecure: bool,
@@ -75,6 +78,16 @@ pub struct Bench {
 enum ModeName {
     /// Messages that must come back as they went
     Echo,
+    /// Connections that stay open and silent
+    Idle,
+    /// Connections opened and closed again, --connections at a time at most
+    Connect,
+    /// Messages that the server sends of its own accord
+    Sink,
+    /// All connections lost and opened again at the same instant, over and over
+    Storm,
+    /// Clients that send all they can and read --read-rate
+    SlowReader,
 }
 
 /// Runs the load and prints what it has shown: 0 when nothing was lost or wrong.
@@ -169,6 +182,11 @@ fn plan(bench: &Bench) -> Result<Plan, BenchError> {
 fn mode(bench: &Bench) -> Mode {
     const DEFAULT_RATE: NonZeroU64 = NonZeroU64::new(10_000).expect("not zero");
     match bench.mode {
+        ModeName::Idle => Mode::Idle,
+        ModeName::Connect => Mode::Connect,
+        ModeName::Sink => Mode::Sink,
+        ModeName::Storm => Mode::Storm,
+        ModeName::SlowReader => Mode::SlowReader(bench.read_rate),
         ModeName::Echo => Mode::Echo(match bench.in_flight {
             Some(count) => Pace::InFlight(count),
             None => Pace::Rate(bench.rate.unwrap_or(DEFAULT_RATE)),

@@ -4,4 +4,4 @@ mod figures;
 mod table;
 mod text;
 
-pub use figures::{Percentiles, Report, Spread, TargetReport};
+pub use figures::{MemoryReport, Percentiles, Report, Spread, TargetReport};
