@@ -72,6 +72,9 @@ pub struct Bench {
     /// Write the figures to this file too, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the figures to this file too, as a page with plots
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -139,6 +142,9 @@ fn try_run(bench: &Bench) -> Result<bool, BenchError> {
     if let Some(file) = &bench.json {
         let json = serde_json::to_vec_pretty(&report).map_err(io::Error::from)?;
         fs::write(file, json)?;
+    }
+    if let Some(file) = &bench.html {
+        fs::write(file, report.html().map_err(io::Error::from)?)?;
     }
     Ok(report.is_clean())
 }

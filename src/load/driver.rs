@@ -141,8 +141,8 @@ impl<'a> Driver<'a> {
         Schedule::new(start, per_second, self.job.thread, self.job.plan.threads)
     }
 
-    /// Starts a connection that was due then.
-    pub(super) fn open(&mut self, due: Nanos) -> io::Result<()> {
+    /// Starts a connection that was due then; says whether the machine allowed it.
+    pub(super) fn open(&mut self, due: Nanos) -> io::Result<bool> {
         let number = self.next_number;
         self.next_number += self.job.plan.threads;
         let from = self.job.plan.source(number);
@@ -154,10 +154,10 @@ impl<'a> Driver<'a> {
             receive_buffer_bytes,
             security,
         ) {
-            Ok(link) => self.admit(Client::new(link, number, due)),
+            Ok(link) => self.admit(Client::new(link, number, due)).map(|()| true),
             Err(fault) => {
                 self.context.tally.fault(fault);
-                Ok(())
+                Ok(false)
             }
         }
     }

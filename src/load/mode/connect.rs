@@ -15,7 +15,10 @@ pub(super) fn run(driver: &mut Driver<'_>, span: Span) -> io::Result<()> {
             let now = driver.now();
             let Some(due) = openings.take(now) else { break };
             // Without a rate, one is due when another has gone.
-            driver.open(if openings.is_at_once() { now } else { due })?;
+            let due = if openings.is_at_once() { now } else { due };
+            if !driver.open(due)? {
+                break;
+            }
         }
         let room = driver.live() < most && driver.now() < span.end;
         let news = driver.turn(if room {

@@ -48,6 +48,9 @@ pub struct TargetReport {
     pub messages_per_second: Spread,
     /// From when a message was due to its echo.
     pub round_trip_us: Percentiles,
+    /// Parts of all messages, or openings where there are none, and the microseconds they stayed
+    /// below.
+    pub distribution: Vec<(f64, f64)>,
     /// The target's CPU time for a message there and back.
     pub cpu_us_per_message: Option<Spread>,
     /// The target's CPU time for a gigabyte of payload there and back.
@@ -188,6 +191,7 @@ impl TargetReport {
             })
             .unwrap_or_default(),
             round_trip_us: Percentiles::of(&tally.round_trip, 1e-3),
+            distribution: distribution(&tally),
             cpu_us_per_message: cpu_per_message.map(|spread| spread.times(1e6)),
             cpu_s_per_gigabyte: cpu_per_message
                 .filter(|_| plan.message_bytes >= LARGE_BYTES)
@@ -323,6 +327,29 @@ fn named<K>(counts: &BTreeMap<K, u64>, name: impl Fn(&K) -> String) -> BTreeMap<
         .collect()
 }
 
+fn distribution(tally: &Tally) -> Vec<(f64, f64)> {
+    const QUANTILES: [f64; 16] = [
+        0.0, 0.1, 0.25, 0.5, 0.75, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9995, 0.9999,
+        0.99995, 0.99999,
+    ];
+    let histogram = match tally.round_trip.is_empty() {
+        true => &tally.opening,
+        false => &tally.round_trip,
+    };
+    if histogram.is_empty() {
+        return Vec::new();
+    }
+    QUANTILES
+        .iter()
+        .map(|&quantile| {
+            (
+                quantile,
+                histogram.value_at_quantile(quantile) as f64 * 1e-3,
+            )
+        })
+        .collect()
+}
+
 fn course(rounds: &[Round]) -> Vec<Point> {
     let steps = |round: usize, samples: &[crate::load::Sample]| -> Vec<Point> {
         samples
@@ -352,6 +379,17 @@ fn course(rounds: &[Round]) -> Vec<Point> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::Target;
+    use crate::load::plan::tests::plan;
+
+    impl Report {
+        /// A report of a target that was never reached.
+        pub(in crate::load::report) fn of_nothing(url: &str) -> Self {
+            let mut target = Target::resolve("ws://127.0.0.1/", None).unwrap();
+            target.url = url.to_owned();
+            Self::new(&plan(vec![target]), &[vec![]])
+        }
+    }
 
     #[test]
     fn spreads_have_their_median_in_the_middle() {

@@ -244,6 +244,7 @@ fn count(count: Option<&u64>) -> String {
 /// Three digits that matter, whole numbers from a hundred on.
 fn number(figure: f64) -> String {
     match figure.abs() {
+        0.0 => "0".to_owned(),
         100.0.. => format!("{figure:.0}"),
         10.0.. => format!("{figure:.1}"),
         1.0.. => format!("{figure:.2}"),
