@@ -1,5 +1,6 @@
 //! `tidegate bench`: puts WebSocket servers and proxies under load, and compares them.
 
+use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
 use std::num::NonZeroU64;
@@ -99,7 +100,7 @@ pub fn run(bench: Bench) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            complain(&error);
+            complain(&chain(&error));
             ExitCode::FAILURE
         }
     }
@@ -207,6 +208,14 @@ fn threads_for(targets: &[Target]) -> u64 {
         .iter()
         .any(|target| target.address.ip().is_loopback());
     if shared { cores / 2 } else { cores }
+}
+
+/// The error and what caused it, in one line.
+fn chain(error: &dyn Error) -> String {
+    match error.source() {
+        None => error.to_string(),
+        Some(cause) => format!("{error}: {}", chain(cause)),
+    }
 }
 
 fn complain(what: &dyn std::fmt::Display) {

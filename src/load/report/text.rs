@@ -84,11 +84,13 @@ impl Rows<'_> {
     }
 
     fn memory(&mut self, when: &str, of: impl Fn(&TargetReport) -> MemoryReport) {
-        self.bytes(&format!("bytes per connection {when}"), |target| {
-            of(target).bytes_per_connection
-        });
-        self.bytes("  in the kernel, both ends", |target| {
-            of(target).tcp_bytes_per_connection
+        let name = format!("bytes per connection {when}");
+        self.bytes(&name, |target| of(target).bytes_per_connection);
+        self.bytes("  and in the kernel, both ends", |target| {
+            let memory = of(target);
+            memory
+                .bytes_per_connection
+                .and(memory.tcp_bytes_per_connection)
         });
     }
 
