@@ -1,6 +1,7 @@
 //! The configuration as the rest of the program sees it: complete and valid by construction.
 //! Every default is filled in; "off" is `None`; what can't be wrong any more is its own type.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -9,13 +10,16 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::reader::Provenance;
 use crate::logic::balance;
 use crate::logic::limit::Rate;
 use crate::logic::request::OriginRule;
 use crate::logic::route::{Accept, HostPattern, PathPattern};
+use crate::logic::websocket::handshake::Strictness;
+use crate::logic::websocket::{OnExcess, Settings};
 
 /// A whole configuration: every file read, merged and checked.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// `[server]`.
     pub server: Server,
@@ -31,6 +35,22 @@ pub struct Config {
     pub upstreams: Vec<Arc<Upstream>>,
     /// Every file that was read for it, certificates included: what `watch` watches.
     pub files: Vec<PathBuf>,
+    /// Directories in which an `include` pattern looks: a file that comes or goes there is a change.
+    pub directories: Vec<PathBuf>,
+    /// Where it was written, for messages.
+    pub provenance: Provenance,
+}
+
+/// Two configurations are equal when they serve alike, wherever they were written.
+impl PartialEq for Config {
+    fn eq(&self, other: &Self) -> bool {
+        self.server == other.server
+            && self.log == other.log
+            && self.admin == other.admin
+            && self.listeners == other.listeners
+            && self.routes == other.routes
+            && self.upstreams == other.upstreams
+    }
 }
 
 /// `[server]`: the process.
@@ -234,14 +254,6 @@ pub enum Action {
     RedirectHttps,
 }
 
-/// `route.handshake`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum Strictness {
-    Strict,
-    Lax,
-}
-
 /// `[route.access]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
@@ -254,7 +266,7 @@ pub struct Access {
 }
 
 /// `[route.limit]`; `None` is no limit.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Limit {
     /// Live connections of one client.
     pub connections_per_ip: Option<usize>,
@@ -291,12 +303,22 @@ pub struct WebSocket {
     pub park_buffer_bytes: usize,
 }
 
-/// `route.websocket.on_excess`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum OnExcess {
-    Close,
-    Throttle,
+impl WebSocket {
+    /// What of it the session decides.
+    pub fn session(&self) -> Settings {
+        Settings {
+            idle_timeout: self.idle_timeout,
+            max_lifetime: self.max_lifetime,
+            ping_interval: self.ping_interval,
+            ping_timeout: self.ping_timeout,
+            ping_backend: self.ping_backend,
+            max_frame_bytes: self.max_frame_bytes,
+            max_message_bytes: self.max_message_bytes,
+            client_messages: self.client_messages,
+            client_bytes: self.client_bytes,
+            on_excess: self.on_excess,
+        }
+    }
 }
 
 /// `[route.http]`: limits of plain requests.
@@ -313,12 +335,23 @@ pub struct Http {
 }
 
 /// `[route.headers]`: towards the backend.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers {
     /// Fields set, in file order.
     pub set: Vec<(Arc<str>, Arc<str>)>,
     /// Fields removed, in lower case.
     pub remove: Vec<Arc<str>>,
+}
+
+/// Values may be secrets, and a panic's text is no place for them.
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.set.iter().map(|(name, _)| &**name).collect();
+        f.debug_struct("Headers")
+            .field("set", &names)
+            .field("remove", &self.remove)
+            .finish()
+    }
 }
 
 /// `[upstream.NAME]`: a named set of servers.

@@ -1,4 +1,11 @@
 //! The control plane: what happens beside the connections, never in their way.
 
-pub mod checker;
+pub mod admin;
+pub mod drain;
+pub mod listeners;
+pub mod prepare;
 pub mod probe;
+pub mod reload;
+pub mod resolve;
+pub mod tend;
+pub mod watch;

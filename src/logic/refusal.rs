@@ -234,7 +234,7 @@ impl Refusal {
             Self::MethodRefused => {
                 answer.with("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH")
             }
-            // RFC 9110 section 15.5.22: 426 names the protocol; RFC 6455 section 4.4: and its version.
+            // RFC 9110 section 15.5.22: 426 names the protocol; RFC 6455 section 4.4: the version.
             Self::UpgradeVersion | Self::UpgradeRequired => answer
                 .with("Upgrade", "websocket")
                 .with("Sec-WebSocket-Version", "13"),
@@ -312,4 +312,119 @@ impl BackendTimeout {
 fn whole_seconds(wait: Duration) -> String {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     seconds.max(1).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logic::request::testing::response_head;
+
+    fn written(refusal: &Refusal) -> String {
+        let mut out = Vec::new();
+        refusal.answer().write_to(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    /// CONTRACT section 3.
+    #[test]
+    fn every_cause_has_its_status_and_fields() {
+        let rows: [(Refusal, u16, &[&str]); 24] = [
+            (Refusal::UpgradeMethod, 405, &["Allow: GET"]),
+            (
+                Refusal::UpgradeVersion,
+                426,
+                &[
+                    "Sec-WebSocket-Version: 13",
+                    "Upgrade: websocket",
+                    "Connection: Upgrade",
+                ],
+            ),
+            (
+                Refusal::UpgradeRequired,
+                426,
+                &["Upgrade: websocket", "Connection: Upgrade"],
+            ),
+            (Malformed::KeyTwice.into(), 400, &["Connection: close"]),
+            (Malformed::HostMissing.into(), 400, &["Connection: close"]),
+            (Malformed::TwoLengths.into(), 400, &["Connection: close"]),
+            (
+                Refusal::MalformedBody(BodyFault::ChunkSize),
+                400,
+                &["Connection: close"],
+            ),
+            (Refusal::ProxyHeader, 400, &["Connection: close"]),
+            (Refusal::Address, 403, &[]),
+            (Refusal::Origin, 403, &[]),
+            (Refusal::UpgradeRefused, 403, &[]),
+            (Refusal::Token, 401, &["WWW-Authenticate: Bearer"]),
+            (Refusal::NoRoute, 404, &[]),
+            (Refusal::HeadTimeout, 408, &["Connection: close"]),
+            (Malformed::HeadTooLarge.into(), 431, &["Connection: close"]),
+            (Malformed::TooManyFields.into(), 431, &["Connection: close"]),
+            (Refusal::BodyTooLarge, 413, &["Connection: close"]),
+            (Refusal::MethodRefused, 405, &["Allow: GET, HEAD"]),
+            (Refusal::Misdirected, 421, &[]),
+            (
+                Refusal::TooMany {
+                    retry_after: Duration::from_millis(2001),
+                },
+                429,
+                &["Retry-After: 3\r"],
+            ),
+            (
+                Refusal::Unavailable(Shortage::NoServer),
+                503,
+                &["Retry-After: 1\r"],
+            ),
+            (BackendFault::Unreachable.into(), 502, &[]),
+            (
+                BackendFault::Handshake(HandshakeFault::AcceptWrong).into(),
+                502,
+                &[],
+            ),
+            (Refusal::Timeout(BackendTimeout::Connect), 504, &[]),
+        ];
+        for (refusal, status, fields) in rows {
+            let text = written(&refusal);
+            let head = response_head(&text).unwrap();
+            assert_eq!(
+                (refusal.status(), head.status()),
+                (status, status),
+                "{refusal:?}"
+            );
+            for field in fields {
+                assert!(text.contains(&format!("\r\n{field}")), "{field} in {text}");
+            }
+            assert_eq!(
+                head.fields().lists("connection", "close"),
+                refusal.closes(),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_body_is_one_line_that_names_the_cause() {
+        let text = written(&Malformed::KeyMissing.into());
+        assert!(
+            text.ends_with("\r\n\r\nbad request: Sec-WebSocket-Key is missing\n"),
+            "{text}"
+        );
+        let fault = BackendFault::Handshake(HandshakeFault::AcceptWrong);
+        let text = written(&fault.into());
+        assert!(
+            text.ends_with(
+                "backend handshake refused: Sec-WebSocket-Accept does not fit the key\n"
+            ),
+            "{text}"
+        );
+        assert!(!text.contains("Server:"));
+    }
+
+    #[test]
+    fn a_retry_is_never_promised_for_now() {
+        assert_eq!(whole_seconds(Duration::ZERO), "1");
+        assert_eq!(whole_seconds(Duration::from_millis(1)), "1");
+        assert_eq!(whole_seconds(Duration::from_secs(2)), "2");
+    }
 }

@@ -1,7 +1,7 @@
 //! What can be wrong with a listener's certificates, each with the file to look at.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustls::pki_types::pem;
 use rustls::server::VerifierBuilderError;
@@ -103,4 +103,25 @@ pub enum Error {
         /// Why.
         source: rustls::Error,
     },
+}
+
+impl Error {
+    /// The file to look at; empty when it is none.
+    pub fn file(&self) -> &Path {
+        match self {
+            Self::Unreadable { file, .. }
+            | Self::NotAFile { file }
+            | Self::TooLarge { file, .. }
+            | Self::Pem { file, .. }
+            | Self::NoCertificate { file }
+            | Self::NoKey { file }
+            | Self::EncryptedKey { file }
+            | Self::UnusableKey { file, .. }
+            | Self::MalformedCertificate { file, .. }
+            | Self::KeyMismatch { key: file, .. }
+            | Self::Expired { file, .. }
+            | Self::ClientCa { file, .. } => file,
+            Self::Provider { .. } => Path::new(""),
+        }
+    }
 }

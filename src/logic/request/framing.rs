@@ -88,8 +88,8 @@ pub(super) fn same_but_for_underscores(name: &[u8], real: &str) -> bool {
     name.iter().map(dashed).eq(real.bytes())
 }
 
-/// RFC 9110 section 8.6: digits alone. Anything that does not fit a signed 64-bit number is refused,
-/// because somewhere behind us it would be read into one.
+/// RFC 9110 section 8.6: digits alone. What does not fit a signed 64-bit number is refused, because
+/// somewhere behind us it would be read into one.
 fn content_length(value: &[u8]) -> Result<u64, Malformed> {
     let digits = str::from_utf8(value).map_err(|_| Malformed::ContentLength)?;
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -97,4 +97,160 @@ fn content_length(value: &[u8]) -> Result<u64, Malformed> {
     }
     let length: i64 = digits.parse().map_err(|_| Malformed::ContentLength)?;
     u64::try_from(length).map_err(|_| Malformed::ContentLength)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logic::request::testing::{request_head, response_head};
+
+    fn request(version: &str, lines: &str) -> Result<Framing, Malformed> {
+        let head = request_head(format!("POST / HTTP/{version}\r\nHost: a\r\n{lines}\r\n"))?;
+        Framing::of_request(&head)
+    }
+
+    fn response(method: &str, status: &str, lines: &str) -> Result<Framing, Malformed> {
+        let head = response_head(format!("HTTP/1.1 {status} X\r\n{lines}\r\n"))?;
+        Framing::of_response(&head, method)
+    }
+
+    #[test]
+    fn a_request_says_how_long_its_body_is_in_one_way() {
+        let rows = [
+            ("", Framing::None),
+            ("Content-Length: 0\r\n", Framing::Length(0)),
+            ("content-length:\t 007 \r\n", Framing::Length(7)),
+            (
+                "Content-Length: 9223372036854775807\r\n",
+                Framing::Length(u64::MAX >> 1),
+            ),
+            ("Transfer-Encoding: chunked\r\n", Framing::Chunked),
+            ("TRANSFER-ENCODING: Chunked\r\n", Framing::Chunked),
+        ];
+        for (lines, expected) in rows {
+            assert_eq!(request("1.1", lines), Ok(expected), "{lines}");
+        }
+    }
+
+    /// ATTACKS B01, B02, B04.
+    #[test]
+    fn a_length_that_two_parsers_could_read_differently_is_refused() {
+        use Malformed as M;
+        let rows = [
+            (
+                "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+                M::TwoLengths,
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+                M::TwoLengths,
+            ),
+            (
+                "transfer-encoding: CHUNKED\r\ncontent-length: 5\r\n",
+                M::TwoLengths,
+            ),
+            (
+                "Content-Length: 5\r\nContent-Length: 6\r\n",
+                M::ContentLength,
+            ),
+            (
+                "Content-Length: 5\r\nContent-Length: 5\r\n",
+                M::ContentLength,
+            ),
+            ("Content-Length: 5, 5\r\n", M::ContentLength),
+            ("Content-Length: +5\r\n", M::ContentLength),
+            ("Content-Length: -1\r\n", M::ContentLength),
+            ("Content-Length: 0x5\r\n", M::ContentLength),
+            ("Content-Length: 5 5\r\n", M::ContentLength),
+            ("Content-Length: 1e1\r\n", M::ContentLength),
+            ("Content-Length: 5.0\r\n", M::ContentLength),
+            ("Content-Length:\r\n", M::ContentLength),
+            ("Content-Length: 9223372036854775808\r\n", M::ContentLength),
+            ("Content-Length: 18446744073709551616\r\n", M::ContentLength),
+            ("Content-Length: 99999999999999999999\r\n", M::ContentLength),
+            ("Content-Length: \u{0665}\r\n", M::ContentLength),
+            ("Transfer-Encoding:\r\n", M::TransferEncoding),
+            ("Transfer-Encoding: gzip\r\n", M::TransferEncoding),
+            ("Transfer-Encoding: gzip, chunked\r\n", M::TransferEncoding),
+            (
+                "Transfer-Encoding: chunked, chunked\r\n",
+                M::TransferEncoding,
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+                M::TransferEncoding,
+            ),
+            ("Transfer-Encoding: identity\r\n", M::TransferEncoding),
+            ("Transfer-Encoding: \"chunked\"\r\n", M::TransferEncoding),
+            ("Transfer-Encoding: chunked;q=1\r\n", M::TransferEncoding),
+            ("Transfer-Encoding: \u{a0}chunked\r\n", M::TransferEncoding),
+            ("Transfer_Encoding: chunked\r\n", M::FramingTwin),
+            ("transfer_encoding: identity\r\n", M::FramingTwin),
+            ("Content_Length: 5\r\n", M::FramingTwin),
+        ];
+        for (lines, expected) in rows {
+            assert_eq!(request("1.1", lines), Err(expected), "{lines}");
+        }
+    }
+
+    /// ATTACKS B05.
+    #[test]
+    fn http_1_0_has_no_transfer_encoding() {
+        let chunked = "Transfer-Encoding: chunked\r\n";
+        assert_eq!(
+            request("1.0", chunked),
+            Err(Malformed::TransferEncodingInHttp10)
+        );
+        let head = response_head(format!("HTTP/1.0 200 OK\r\n{chunked}\r\n")).unwrap();
+        assert_eq!(
+            Framing::of_response(&head, "GET"),
+            Err(Malformed::TransferEncodingInHttp10)
+        );
+    }
+
+    #[test]
+    fn a_response_is_delimited_as_its_request_and_status_say() {
+        let rows = [
+            ("GET", "200", "", Framing::UntilClose),
+            ("GET", "200", "Content-Length: 5\r\n", Framing::Length(5)),
+            (
+                "GET",
+                "200",
+                "Transfer-Encoding: chunked\r\n",
+                Framing::Chunked,
+            ),
+            ("HEAD", "200", "Content-Length: 5\r\n", Framing::None),
+            (
+                "HEAD",
+                "200",
+                "Transfer-Encoding: chunked\r\n",
+                Framing::None,
+            ),
+            ("GET", "204", "", Framing::None),
+            ("GET", "204", "Content-Length: 5\r\n", Framing::None),
+            ("GET", "304", "Content-Length: 5\r\n", Framing::None),
+            ("GET", "100", "", Framing::None),
+        ];
+        for (method, status, lines, expected) in rows {
+            assert_eq!(
+                response(method, status, lines),
+                Ok(expected),
+                "{method} {status} {lines}"
+            );
+        }
+    }
+
+    /// ATTACKS B16.
+    #[test]
+    fn an_ambiguous_response_is_refused() {
+        for lines in [
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            "Content-Length: -1\r\n",
+            "Transfer-Encoding: gzip, chunked\r\n",
+        ] {
+            assert!(response("GET", "200", lines).is_err(), "{lines}");
+            assert!(response("HEAD", "304", lines).is_err(), "{lines}");
+        }
+    }
 }

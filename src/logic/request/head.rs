@@ -220,3 +220,235 @@ fn ensure_whole(status: httparse::Status<usize>, head: &[u8]) -> Result<(), Malf
         _ => Err(Malformed::StartLine),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::logic::request::testing::{request_head, response_head};
+
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    /// The answer when the bytes come in segments of `piece`.
+    fn in_pieces(bytes: &[u8], piece: usize, max: usize) -> Result<Option<usize>, Malformed> {
+        let mut searched = 0;
+        for end in (0..bytes.len())
+            .step_by(piece)
+            .map(|start| (start + piece).min(bytes.len()))
+        {
+            if let Some(found) = head_end(&bytes[..end], searched, max)? {
+                return Ok(Some(found));
+            }
+            searched = end;
+        }
+        Ok(None)
+    }
+
+    #[test]
+    fn a_head_ends_at_its_empty_line() {
+        assert_eq!(head_end(GET, 0, 100), Ok(Some(GET.len())));
+        assert_eq!(
+            head_end(&[GET, b"\0raw\n\r frames"].concat(), 0, 100),
+            Ok(Some(GET.len()))
+        );
+        assert_eq!(head_end(&GET[..GET.len() - 1], 0, 100), Ok(None));
+        assert_eq!(head_end(b"", 0, 100), Ok(None));
+    }
+
+    #[test]
+    fn a_few_empty_lines_may_stand_before_a_request() {
+        let four = [b"\r\n".repeat(4), GET.to_vec()].concat();
+        assert_eq!(head_end(&four, 0, 100), Ok(Some(four.len())));
+        assert_eq!(request_head(&four).unwrap().method(), "GET");
+        assert_eq!(
+            head_end(&b"\r\n".repeat(5), 0, 4000),
+            Err(Malformed::EmptyLines)
+        );
+        assert_eq!(
+            head_end(&b"\r\n".repeat(1000), 0, 4000),
+            Err(Malformed::EmptyLines)
+        );
+    }
+
+    #[test]
+    fn bytes_that_part_lines_only_for_some_are_refused_where_they_stand() {
+        let rows: [(&[u8], Malformed); 7] = [
+            (b"GET / HTTP/1.1\n", Malformed::BareLf),
+            (b"\n", Malformed::BareLf),
+            (b"GET / HTTP/1.1\r\nHost: a\n", Malformed::BareLf),
+            (
+                b"GET / HTTP/1.1\r\nX: a\rSet-Cookie: evil",
+                Malformed::BareCr,
+            ),
+            (b"GET / HTTP/1.1\r\r\n", Malformed::BareCr),
+            (b"GET / HTTP/1.1\r\nX: \0", Malformed::Nul),
+            (b"\x16\x03\x01\x00", Malformed::Nul),
+        ];
+        for (bytes, expected) in rows {
+            assert_eq!(
+                head_end(bytes, 0, 100),
+                Err(expected),
+                "{}",
+                bytes.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn a_head_may_be_exactly_as_large_as_allowed() {
+        assert_eq!(head_end(GET, 0, GET.len()), Ok(Some(GET.len())));
+        assert_eq!(
+            head_end(GET, 0, GET.len() - 1),
+            Err(Malformed::HeadTooLarge)
+        );
+        assert_eq!(head_end(&[b'A'; 100], 0, 100), Err(Malformed::HeadTooLarge));
+        assert_eq!(head_end(&[b'A'; 99], 0, 100), Ok(None));
+    }
+
+    #[test]
+    fn a_head_may_have_exactly_as_many_fields_as_allowed() {
+        let parse = |max| {
+            RequestHead::parse(
+                Bytes::from_static(b"\r\nGET / HTTP/1.1\r\nA: 1\r\nB: 2\r\n\r\n"),
+                max,
+            )
+        };
+        assert_eq!(parse(2).unwrap().fields().iter().count(), 2);
+        assert_eq!(parse(1).unwrap_err(), Malformed::TooManyFields);
+    }
+
+    #[test]
+    fn a_request_head_keeps_order_and_spelling() {
+        let head =
+            request_head("POST /x?y HTTP/1.0\r\nHOST:a\r\nx-B: \t two words \t\r\nEmpty:\r\n\r\n")
+                .unwrap();
+        assert_eq!(
+            (head.method(), head.target(), head.minor()),
+            ("POST", &b"/x?y"[..], 0)
+        );
+        let lines: Vec<_> = head
+            .fields()
+            .iter()
+            .map(|field| (field.name, field.value))
+            .collect();
+        let expected: [(&[u8], &[u8]); 3] =
+            [(b"HOST", b"a"), (b"x-B", b"two words"), (b"Empty", b"")];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn what_breaks_the_grammar_of_a_request_is_refused() {
+        use Malformed as M;
+        let rows: [(&[u8], M); 16] = [
+            (b"GET / HTTP/1.1\r\n folded: a\r\n\r\n", M::FieldName),
+            (b"GET / HTTP/1.1\r\nA: b\r\n folded\r\n\r\n", M::FieldName),
+            (
+                b"GET / HTTP/1.1\r\nTransfer-Encoding : chunked\r\n\r\n",
+                M::FieldName,
+            ),
+            (
+                b"GET / HTTP/1.1\r\nTransfer-Encoding\t: chunked\r\n\r\n",
+                M::FieldName,
+            ),
+            (
+                b"GET / HTTP/1.1\r\nTransfer-Encoding: \x0bchunked\r\n\r\n",
+                M::FieldValue,
+            ),
+            (b"GET / HTTP/1.1\r\nA: b\x7f\r\n\r\n", M::FieldValue),
+            (b"GET / HTTP/1.1\r\n: b\r\n\r\n", M::FieldName),
+            (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", M::FieldName),
+            (b"GET / HTTP/1.1\r\nA\xe9: b\r\n\r\n", M::FieldName),
+            (b" GET / HTTP/1.1\r\n\r\n", M::StartLine),
+            (b"GET  / HTTP/1.1\r\n\r\n", M::StartLine),
+            (b"GET /a b HTTP/1.1\r\n\r\n", M::Version),
+            (b"GET / HTTP/1.1 \r\n\r\n", M::StartLine),
+            (b"GET /\r\n\r\n", M::StartLine),
+            (b"PRI * HTTP/2.0\r\n\r\n", M::Version),
+            (b"GET / http/1.1\r\n\r\n", M::Version),
+        ];
+        for (text, expected) in rows {
+            let refused = request_head(text).map(|_| ()).unwrap_err();
+            let both = [expected, M::StartLine];
+            assert!(
+                both.contains(&refused),
+                "{}: {refused:?}",
+                text.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn a_response_head_keeps_status_and_phrase() {
+        let head = response_head("HTTP/1.1 403 Not For You\r\nA: b\r\n\r\n").unwrap();
+        assert_eq!(
+            (head.status(), head.reason(), head.minor()),
+            (403, &b"Not For You"[..], 1)
+        );
+        let head = response_head("HTTP/1.0 200\r\n\r\n").unwrap();
+        assert_eq!(
+            (head.status(), head.reason(), head.minor()),
+            (200, &b""[..], 0)
+        );
+        assert!(
+            response_head("HTTP/1.1 103 Early Hints\r\n\r\n")
+                .unwrap()
+                .is_interim()
+        );
+        assert!(
+            !response_head("HTTP/1.1 101 Switching Protocols\r\n\r\n")
+                .unwrap()
+                .is_interim()
+        );
+    }
+
+    #[test]
+    fn what_breaks_the_grammar_of_a_response_is_refused() {
+        let rows: [&[u8]; 11] = [
+            b"SSH-2.0-x\r\n\r\n",
+            b"\r\nHTTP/1.1 200 OK\r\n\r\n",
+            b"HTTP/1.1 20 OK\r\n\r\n",
+            b"HTTP/1.1 2000 OK\r\n\r\n",
+            b"HTTP/1.1 099 Odd\r\n\r\n",
+            b"HTTP/1.1  200 OK\r\n\r\n",
+            b"HTTP/2 200 OK\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nA: b\r\n folded\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nX: a\rSet-Cookie: evil\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nX: a\0\r\n\r\n",
+        ];
+        for text in rows {
+            assert!(response_head(text).is_err(), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn debug_output_shows_no_value() {
+        let head = request_head("GET /?token=s3cret HTTP/1.1\r\nCookie: s3cret\r\n\r\n").unwrap();
+        assert!(!format!("{head:?}").contains("s3cret"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_of_a_head_gives_the_same_answer(
+            bytes in prop::collection::vec(prop_oneof![
+                6 => prop::sample::select(b"\r\nA: ".to_vec()),
+                1 => any::<u8>(),
+            ], 0..80),
+            piece in 1usize..9,
+            max in 1usize..90,
+        ) {
+            let whole = head_end(&bytes, 0, max);
+            let pieces = in_pieces(&bytes, piece, max);
+            // Which fault is met first may depend on the pieces, that there is one may not.
+            prop_assert_eq!(whole.ok(), pieces.ok());
+        }
+
+        #[test]
+        fn any_bytes_are_parsed_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = head_end(&bytes, 0, 100);
+            let _ = RequestHead::parse(Bytes::from(bytes.clone()), 10);
+            let _ = ResponseHead::parse(Bytes::from(bytes), 10);
+        }
+    }
+}

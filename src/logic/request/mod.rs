@@ -3,17 +3,26 @@
 //! Bytes become a [`RequestHead`] (grammar), the head a [`Request`] (meaning); only a `Request`
 //! is routed, checked and written to a backend.
 
+pub mod access;
 pub mod body;
+pub mod client;
 pub mod fields;
 pub mod framing;
 pub mod head;
+pub mod hop;
 pub mod host;
 pub mod list;
 pub mod malformed;
 pub mod origin;
 pub mod path;
 pub mod syntax;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod to_backend;
+pub mod to_client;
+mod wire;
 
+pub use client::{Client, ClientKey};
 pub use fields::Fields;
 pub use framing::Framing;
 pub use head::{RequestHead, ResponseHead};
@@ -21,6 +30,7 @@ pub use host::Host;
 pub use malformed::Malformed;
 pub use origin::OriginRule;
 pub use syntax::Request;
+pub use to_backend::Outbound;
 
 /// How the client reached the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

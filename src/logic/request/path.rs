@@ -190,7 +190,9 @@ mod tests {
         }
 
         #[test]
-        fn a_normal_form_has_nothing_to_argue_about(path in prop::collection::vec(any::<u8>(), 0..40)) {
+        fn a_normal_form_has_nothing_to_argue_about(
+            path in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
             if let Ok(normal) = normal_form(&path) {
                 prop_assert!(normal.bytes().all(|byte| is_normal(byte) || byte == b'%'));
                 prop_assert!(!normal.contains("//"));
@@ -199,7 +201,10 @@ mod tests {
         }
 
         #[test]
-        fn escaping_an_unreserved_character_changes_nothing(name in "[a-z0-9._~-]{1,10}", at in 0usize..10) {
+        fn escaping_an_unreserved_character_changes_nothing(
+            name in "[a-z0-9._~-]{1,10}",
+            at in 0usize..10,
+        ) {
             let at = at.min(name.len() - 1);
             let (before, after) = (&name[..at], &name[at + 1..]);
             let escaped = format!("/{before}%{:02x}{after}", name.as_bytes()[at]);

@@ -190,13 +190,11 @@ mod tests {
             host in "[ab](\\.[ab]){0,3}",
             path in "(/[ab]){1,4}/?",
         ) {
-            let rules: Rules = routes
-                .iter()
-                .filter_map(|(hosts, path)| {
-                    let hosts = hosts.iter().map(|host| HostPattern::parse(host).unwrap()).collect();
-                    Some((hosts, PathPattern::parse(path).ok()?))
-                })
-                .collect();
+            let rule = |(hosts, path): &(Vec<String>, String)| {
+                let hosts = hosts.iter().map(|host| HostPattern::parse(host).unwrap());
+                Some((hosts.collect(), PathPattern::parse(path).ok()?))
+            };
+            let rules: Rules = routes.iter().filter_map(rule).collect();
             prop_assert_eq!(table(&rules).find(&host, &path), walk(&rules, &host, &path));
         }
     }

@@ -6,6 +6,7 @@ use super::frame::Violation;
 use super::peer::{Flow, Input};
 use super::session::Session;
 use super::side::{Pair, Side};
+use super::walker::Fault;
 use crate::logic::reason::{CloseCode, EndReason, Farewell};
 
 /// Why a session ended, and the Close that the client or its backend saw first.
@@ -13,7 +14,7 @@ use crate::logic::reason::{CloseCode, EndReason, Farewell};
 pub struct End {
     /// The one reason.
     pub reason: EndReason,
-    /// The code in the peer's Close, or in the one the client is told; `None` where there was no Close or no code.
+    /// The code in the peer's Close, or in the one the proxy told the client; `None` where there was none.
     pub close_code: Option<CloseCode>,
     /// Who sent that Close; `None` when nobody did.
     pub close_from: Option<CloseFrom>,
@@ -26,6 +27,17 @@ pub enum CloseFrom {
     Client,
     Backend,
     Proxy,
+}
+
+impl CloseFrom {
+    /// The word of logs and metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Backend => "backend",
+            Self::Proxy => "proxy",
+        }
+    }
 }
 
 /// What the relay does with the connection to one side.
@@ -60,13 +72,13 @@ pub(super) struct Ending {
 /// How long a message under way may take before a Close stands between its fragments.
 const MESSAGE_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a peer's Close, and then its end of stream, is waited for.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the backend has to close the connection first (RFC 6455 section 7.1.1).
 const BACKEND_LINGER: Duration = Duration::from_secs(1);
 /// How long what came before an end of stream may take to be delivered.
 const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the other side of a reset connection lasts.
-const RESET_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const RESET_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Ending {
     fn new(reason: EndReason, now: Instant) -> Self {
@@ -91,10 +103,6 @@ impl Ending {
         let mut ending = Self::new(reason, now);
         ending.owed.client = matches!(reason.to_client(), Farewell::Close(_));
         ending.owed.backend = matches!(reason.to_backend(), Farewell::Close(_));
-        if let Farewell::Close(code) = reason.to_client() {
-            ending.end.close_code = Some(code);
-            ending.end.close_from = Some(CloseFrom::Proxy);
-        }
         ending
     }
 
@@ -142,19 +150,23 @@ impl Session {
         }
     }
 
-    /// A peer broke the protocol: nothing it sends can be followed from here.
-    pub(super) fn begin_violation(&mut self, from: Side, violation: Violation) {
-        self.peers[from].input = Input::Deaf;
-        self.begin_own(match from {
-            Side::Client => EndReason::ClientProtocolError,
-            Side::Backend => EndReason::BackendProtocolError,
-        });
-        let within = self.clock + CLOSE_TIMEOUT;
-        if let Some(ending) = &mut self.ending {
+    /// A peer sent what it may not: nothing of it passes.
+    pub(super) fn begin_fault(&mut self, from: Side, fault: Fault) {
+        let reason = match (fault, from) {
+            (Fault::Violation(_), Side::Client) => EndReason::ClientProtocolError,
+            (Fault::Violation(_), Side::Backend) => EndReason::BackendProtocolError,
+            (Fault::TooBig { .. }, _) => EndReason::MessageTooBig,
+            (Fault::TooMany, _) => EndReason::RateExceeded,
+        };
+        self.begin_own(reason);
+        self.end_within(CLOSE_TIMEOUT);
+        if let Fault::Violation(violation) = fault
+            && let Some(ending) = &mut self.ending
+        {
+            self.peers[from].input = Input::Deaf;
             ending.violation.get_or_insert(violation);
-            ending.deadline = ending.deadline.min(within);
-            ending.delivery_deadline = None;
         }
+        self.conclude(from.other());
     }
 
     /// A valid Close came; says whether it passes.
@@ -189,11 +201,11 @@ impl Session {
         }
     }
 
-    /// A connection broke: the other one follows soon.
-    pub(super) fn hurry(&mut self) {
-        let within = self.clock + RESET_TIMEOUT;
+    /// The end under way takes no longer than this, whatever is still to be delivered.
+    pub(super) fn end_within(&mut self, time: Duration) {
+        let deadline = self.clock + time;
         if let Some(ending) = &mut self.ending {
-            ending.deadline = ending.deadline.min(within);
+            ending.deadline = ending.deadline.min(deadline);
             ending.delivery_deadline = None;
         }
     }
@@ -232,11 +244,15 @@ impl Session {
 
     /// The Close that may go out to that side now.
     pub(super) fn take_farewell(&mut self, to: Side) -> Option<Option<CloseCode>> {
-        let ending = self.ending.as_deref()?;
-        if self.peers[to].output != Flow::Sealed {
-            return None;
-        }
+        let ending = self
+            .ending
+            .as_mut()
+            .filter(|_| self.peers[to].output == Flow::Sealed)?;
         let code = ending.farewell_code(to);
+        if to == Side::Client && ending.end.close_from.is_none() {
+            ending.end.close_code = code;
+            ending.end.close_from = Some(CloseFrom::Proxy);
+        }
         self.peers[to].output = Flow::Closed;
         self.settle();
         Some(code)
@@ -287,15 +303,13 @@ impl Session {
 
     /// The number of parked bytes changed: what was received may take longer to deliver than a Close to answer.
     pub(super) fn stretch(&mut self) {
-        let parks = Side::BOTH
-            .iter()
-            .any(|&side| self.peers[side].parked_bytes > 0);
+        let stalled = self.delivers();
         let answered_by = self.clock + CLOSE_TIMEOUT;
         let Some(ending) = &mut self.ending else {
             return;
         };
         if let Some(delivered_by) = ending.delivery_deadline {
-            ending.deadline = if parks {
+            ending.deadline = if stalled {
                 delivered_by
             } else {
                 delivered_by.min(answered_by)
@@ -309,13 +323,16 @@ impl Session {
     }
 
     fn begin(&mut self, ending: Ending) {
-        let parks = Side::BOTH
-            .iter()
-            .any(|&side| self.peers[side].parked_bytes > 0);
+        let stalled = self.delivers();
         self.ending = Some(Box::new(ending));
-        if parks {
+        if stalled {
             self.stretch();
         }
+    }
+
+    /// Whether something that was received still waits to be delivered.
+    fn delivers(&self) -> bool {
+        Side::BOTH.iter().any(|&side| self.peers[side].is_stalled())
     }
 
     fn owes(&self, to: Side) -> bool {

@@ -132,7 +132,7 @@ impl Header {
     ///
     /// # Errors
     /// A [`Violation`] when the header cannot stand here.
-    #[inline]
+    #[inline(always)]
     pub fn read(bytes: &[u8], expected: Expected) -> Result<Option<(Self, usize)>, Violation> {
         let Some((&first, rest)) = bytes.split_first() else {
             return Ok(None);
@@ -259,7 +259,7 @@ const RSV: u8 = 0x70;
 const RSV1: u8 = 0x40;
 const MASKED: u8 = 0x80;
 
-#[inline]
+#[inline(always)]
 fn read_first(first: u8, expected: Expected) -> Result<Opcode, Violation> {
     let bits = first & 0x0f;
     let opcode = Opcode::from_bits(bits).ok_or(Violation::ReservedOpcode(bits))?;
@@ -283,7 +283,7 @@ fn read_first(first: u8, expected: Expected) -> Result<Opcode, Violation> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn check_second(second: u8, opcode: Opcode, expected: Expected) -> Result<(), Violation> {
     let masked = second & MASKED != 0;
     if masked != expected.masked {
@@ -301,7 +301,7 @@ fn check_second(second: u8, opcode: Opcode, expected: Expected) -> Result<(), Vi
 }
 
 /// The payload length and what follows it; `None` when the bytes end inside it.
-#[inline]
+#[inline(always)]
 fn read_length(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, Violation> {
     let (len, least, rest) = match short {
         126 => {

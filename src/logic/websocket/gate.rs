@@ -57,33 +57,28 @@ impl Gate {
         }
     }
 
-    /// Whether the next message must wait; the one that is told so is withheld.
-    pub(super) fn withholds(&mut self, now: Instant) -> bool {
-        if !self.throttles() {
-            return false;
-        }
-        let Some(bucket) = &self.messages else {
-            return false;
-        };
-        let wait = bucket.wait(1, now);
-        if wait.is_zero() {
-            return false;
-        }
-        self.until = self.until.max(now.checked_add(wait));
-        self.withheld = true;
-        true
+    /// Whether another message may begin.
+    pub(super) fn allows_message(&self, now: Instant) -> bool {
+        self.messages
+            .as_ref()
+            .is_none_or(|bucket| bucket.wait(1, now).is_zero())
     }
 
-    /// A message begins: whether it may.
-    pub(super) fn admits(&mut self, now: Instant) -> bool {
-        let Some(bucket) = &mut self.messages else {
-            return true;
-        };
-        if self.on_excess == OnExcess::Close {
-            return bucket.take(1, now);
+    /// A message begins.
+    pub(super) fn count_message(&mut self, now: Instant) {
+        if let Some(bucket) = &mut self.messages {
+            bucket.charge(1, now);
         }
-        bucket.charge(1, now);
-        true
+    }
+
+    /// A message came that may not begin: whether it waits for its turn, or the session ends.
+    pub(super) fn withholds(&mut self, now: Instant) -> bool {
+        let throttles = self.throttles();
+        if let Some(bucket) = self.messages.as_ref().filter(|_| throttles) {
+            self.until = self.until.max(now.checked_add(bucket.wait(1, now)));
+            self.withheld = true;
+        }
+        throttles
     }
 
     /// Time went by.

@@ -13,7 +13,7 @@ pub(super) struct Heartbeat {
     wanted: bool,
     /// Probes so far.
     probes: u32,
-    rtt: Option<Duration>,
+    rtt_micros: Option<u32>,
 }
 
 /// How often a peer is pinged and how long it may take to answer.
@@ -30,7 +30,7 @@ impl Heartbeat {
             probed: None,
             wanted: false,
             probes: 0,
-            rtt: None,
+            rtt_micros: None,
         }
     }
 
@@ -86,7 +86,8 @@ impl Heartbeat {
         if probe == self.probes
             && let Some(probed) = self.probed.take()
         {
-            self.rtt = Some(now.saturating_duration_since(probed));
+            let micros = now.saturating_duration_since(probed).as_micros();
+            self.rtt_micros = Some(u32::try_from(micros).unwrap_or(u32::MAX));
         }
     }
 
@@ -96,8 +97,9 @@ impl Heartbeat {
     }
 
     /// The last round trip measured.
-    pub(super) const fn rtt(&self) -> Option<Duration> {
-        self.rtt
+    pub(super) fn rtt(&self) -> Option<Duration> {
+        self.rtt_micros
+            .map(|micros| Duration::from_micros(u64::from(micros)))
     }
 
     /// When the probe went out that nothing has been heard since.

@@ -19,3 +19,6 @@ pub use session::Session;
 pub use settings::{Extensions, OnExcess, Settings};
 pub use side::{Pair, Side};
 pub use tally::{Carried, Tally};
+
+#[cfg(test)]
+mod tests;

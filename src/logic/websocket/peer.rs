@@ -14,8 +14,8 @@ pub(super) struct Peer {
     pub(super) held: Vec<u8>,
     pub(super) input: Input,
     pub(super) output: Flow,
-    /// Bytes for it that it does not take.
-    pub(super) parked_bytes: usize,
+    /// Bytes for it that it does not take, as far as this number goes.
+    parked_bytes: u32,
     pub(super) heartbeat: Heartbeat,
 }
 
@@ -65,6 +65,18 @@ impl Peer {
         self.output = Flow::Cut;
         self.held = Vec::new();
         self.parked_bytes = 0;
+    }
+
+    /// So many bytes for it are parked now; says whether it took some.
+    pub(super) fn park(&mut self, bytes: usize) -> bool {
+        let before = self.parked_bytes;
+        self.parked_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.parked_bytes < before
+    }
+
+    /// Whether bytes for it are parked.
+    pub(super) const fn is_stalled(&self) -> bool {
+        self.parked_bytes > 0
     }
 
     /// Its stream ended, or is to be ended, and so did what goes to it.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::closing::{End, Ending, Output};
+use super::closing::{CLOSE_TIMEOUT, End, Ending, Output, RESET_TIMEOUT};
 use super::dice::Dice;
 use super::frame::{ControlFrame, Opcode, Violation};
 use super::gate::Gate;
@@ -100,34 +100,39 @@ impl Session {
         self.settle();
     }
 
-    /// The connection to that side is gone: reset, or a write to it failed.
+    /// The connection to that side is gone: reset, or a write to it failed and nothing is left to read.
     pub fn broken(&mut self, side: Side, now: Instant) {
         self.clock = now;
-        if self.ending.is_none() {
+        let ends_it = self.ending.is_none();
+        if ends_it {
             self.begin_gone(side);
         }
         self.peers[side].cut();
-        self.hurry();
+        if ends_it || side == Side::Client {
+            self.end_within(RESET_TIMEOUT);
+        }
         self.settle();
     }
 
-    /// Ends the session for a reason of the proxy's; the first reason stays.
+    /// Ends the session for a reason of the proxy's; the first reason stays, and has five seconds left.
     pub fn order(&mut self, reason: EndReason, now: Instant) {
         self.clock = now;
         self.begin_own(reason);
+        self.end_within(CLOSE_TIMEOUT);
         self.settle();
     }
 
     /// That side now has so many bytes parked that it did not take; called whenever the number changes.
     pub fn parked(&mut self, to: Side, bytes: usize, now: Instant) {
         self.clock = now;
-        let before = std::mem::replace(&mut self.peers[to].parked_bytes, bytes);
-        if bytes < before {
+        let was_stalled = self.peers[to].is_stalled();
+        if self.peers[to].park(bytes) {
             self.peers[to].heartbeat.heard(now);
             self.active = now;
         }
-        self.peers[to].heartbeat.stuck(bytes > 0, now);
-        if bytes == 0 && before > 0 {
+        let is_stalled = self.peers[to].is_stalled();
+        self.peers[to].heartbeat.stuck(is_stalled, now);
+        if was_stalled && !is_stalled {
             self.peers[to.other()].heartbeat.heard(now);
         }
         self.stretch();
@@ -203,7 +208,7 @@ impl Session {
                 .gate
                 .as_ref()
                 .is_some_and(|gate| gate.until().is_some());
-        withheld && !waits && (self.discards(from) || self.peers[from.other()].parked_bytes == 0)
+        withheld && !waits && (self.discards(from) || !self.peers[from.other()].is_stalled())
     }
 
     /// What the relay does with the connection to that side.
@@ -237,22 +242,20 @@ impl Session {
     }
 
     /// The last round trip of a ping of the proxy's to that side.
-    pub const fn ping_rtt(&self, side: Side) -> Option<Duration> {
-        match side {
-            Side::Client => self.peers.client.heartbeat.rtt(),
-            Side::Backend => self.peers.backend.heartbeat.rtt(),
-        }
+    pub fn ping_rtt(&self, side: Side) -> Option<Duration> {
+        self.peers[side].heartbeat.rtt()
     }
 
     /// Judges a chunk frame by frame; what comes after a Close or a violation is not looked at.
     fn follow(&mut self, from: Side, chunk: &mut [u8]) -> usize {
         let mut sieve = Sieve::default();
         while sieve.judged() < chunk.len() && self.peers[from].input == Input::Open {
+            sieve.keep(self.glide(from, &chunk[sieve.judged()..]));
             let rest = &chunk[sieve.judged()..];
-            if self.withholds(from, rest) {
+            if rest.is_empty() {
                 break;
             }
-            let limits = self.limits(from);
+            let limits = self.limits(from, rest.len());
             let (len, passes) = match self.peers[from].walker.step(rest, limits) {
                 Ok(Step::Data(piece)) => (piece.len, self.data(from, piece)),
                 Ok(Step::Close { len, code }) => {
@@ -274,8 +277,12 @@ impl Session {
                     self.peers[from].held.extend_from_slice(rest);
                     break;
                 }
+                Err(Fault::TooMany) if self.withholds() => {
+                    self.peers[from].held.extend_from_slice(rest);
+                    break;
+                }
                 Err(fault) => {
-                    self.fault(from, fault);
+                    self.begin_fault(from, fault);
                     continue;
                 }
             };
@@ -289,29 +296,32 @@ impl Session {
         sieve.finish(chunk)
     }
 
+    /// The common case: data frames that no end, no rate and no ping of ours concerns pass unseen.
+    fn glide(&mut self, from: Side, bytes: &[u8]) -> usize {
+        let rated = from == Side::Client && self.gate.is_some();
+        if rated || self.ending.is_some() {
+            return 0;
+        }
+        let limits = self.limits(from, bytes.len());
+        self.peers[from]
+            .walker
+            .run(bytes, limits, &mut self.tally[from])
+    }
+
     /// Some of a data frame came; says whether it passes.
     #[inline]
     fn data(&mut self, from: Side, piece: Piece) -> bool {
         if !self.forwards(from) {
             return false;
         }
-        if piece.opens && from == Side::Client && !self.admits_message() {
-            self.begin_own(EndReason::RateExceeded);
-            self.conclude(Side::Backend);
-            return false;
+        if piece.opens
+            && from == Side::Client
+            && let Some(gate) = &mut self.gate
+        {
+            gate.count_message(self.clock);
         }
         self.tally[from].data(piece.payload, piece.ends);
         true
-    }
-
-    fn fault(&mut self, from: Side, fault: Fault) {
-        match fault {
-            Fault::Violation(violation) => self.begin_violation(from, violation),
-            Fault::TooBig { .. } => {
-                self.begin_own(EndReason::MessageTooBig);
-                self.conclude(from.other());
-            }
-        }
     }
 
     /// Whether what comes from that side goes on to the other.
@@ -333,41 +343,33 @@ impl Session {
                 .gate
                 .as_ref()
                 .is_some_and(|gate| gate.until().is_some() || gate.has_withheld());
-        throttled || self.peers[from.other()].parked_bytes > 0
+        throttled || self.peers[from.other()].is_stalled()
+    }
+
+    /// What the next frame from that side may be, at the beginning of so many bytes.
+    #[inline]
+    fn limits(&self, from: Side, available: usize) -> Limits {
+        if !self.forwards(from) {
+            return Limits::NONE;
+        }
+        Limits {
+            frame: self.settings.max_frame_bytes,
+            message: self.settings.max_message_bytes,
+            another: from == Side::Backend || self.allows_message(available),
+        }
     }
 
     #[inline]
-    fn limits(&self, from: Side) -> Limits {
-        if self.forwards(from) {
-            self.settings.limits()
-        } else {
-            Limits::NONE
-        }
+    fn allows_message(&self, available: usize) -> bool {
+        let Some(gate) = &self.gate else { return true };
+        // More than fits in front of the next chunk cannot be withheld.
+        self.ending.is_some() || available > Self::HEADROOM || gate.allows_message(self.clock)
     }
 
-    /// Withholds a message that must wait for its token, and all that follows it.
-    #[inline]
-    fn withholds(&mut self, from: Side, rest: &[u8]) -> bool {
-        let Some(gate) = &mut self.gate else {
-            return false;
-        };
-        let peer = &mut self.peers[from];
-        let withholds = from == Side::Client
-            && self.ending.is_none()
-            && rest.len() <= Self::HEADROOM
-            && peer.walker.message_starts(rest)
-            && gate.withholds(self.clock);
-        if withholds {
-            peer.held.extend_from_slice(rest);
-        }
-        withholds
-    }
-
-    fn admits_message(&mut self) -> bool {
-        match &mut self.gate {
-            Some(gate) if self.ending.is_none() => gate.admits(self.clock),
-            _ => true,
-        }
+    fn withholds(&mut self) -> bool {
+        self.gate
+            .as_mut()
+            .is_some_and(|gate| gate.withholds(self.clock))
     }
 
     /// Whether a pong answers a ping of ours.
@@ -405,7 +407,7 @@ impl Session {
             {
                 continue;
             }
-            if peer.heartbeat.elapsed(peer.parked_bytes > 0, self.clock) == Pulse::Dead {
+            if peer.heartbeat.elapsed(peer.is_stalled(), self.clock) == Pulse::Dead {
                 self.begin_own(match side {
                     Side::Client => EndReason::PingTimeout,
                     Side::Backend => EndReason::BackendPingTimeout,

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::walker::Limits;
 use crate::logic::limit::Rate;
 
 /// `[route.websocket]` as far as the session decides it.
@@ -44,13 +43,4 @@ pub enum OnExcess {
 pub struct Extensions {
     /// RSV1 may stand on the first frame of a data message (permessage-deflate).
     pub rsv1: bool,
-}
-
-impl Settings {
-    pub(super) const fn limits(&self) -> Limits {
-        Limits {
-            frame: self.max_frame_bytes,
-            message: self.max_message_bytes,
-        }
-    }
 }

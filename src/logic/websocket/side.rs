@@ -15,6 +15,14 @@ impl Side {
     /// Both.
     pub const BOTH: [Self; 2] = [Self::Client, Self::Backend];
 
+    /// The word of logs and metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Backend => "backend",
+        }
+    }
+
     /// The one across.
     pub const fn other(self) -> Self {
         match self {

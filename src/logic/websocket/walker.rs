@@ -4,6 +4,7 @@
 use thiserror::Error;
 
 use super::frame::{Expected, Header, MAX_CONTROL_PAYLOAD, Opcode, Violation, apply_mask};
+use super::tally::Carried;
 use crate::logic::reason::CloseCode;
 
 /// Where one direction of a session stands.
@@ -30,13 +31,15 @@ pub enum Kind {
     Binary,
 }
 
-/// How large frames and messages may be, in payload bytes.
+/// What the next data frame may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Of one frame.
+    /// Largest payload of a frame, in bytes.
     pub frame: u64,
-    /// Of one message over its frames; compressed size where it is compressed.
+    /// Largest payload of a message over its frames, in bytes; compressed where it is compressed.
     pub message: u64,
+    /// Whether another message may begin.
+    pub another: bool,
 }
 
 impl Limits {
@@ -44,6 +47,7 @@ impl Limits {
     pub const NONE: Self = Self {
         frame: u64::MAX,
         message: u64::MAX,
+        another: true,
     };
 }
 
@@ -94,7 +98,7 @@ pub enum Fault {
     /// The stream cannot be followed any further.
     #[error(transparent)]
     Violation(#[from] Violation),
-    /// The next frame makes more than the limits allow; without them it can be stepped over.
+    /// The next frame is larger than the limits allow; without them it can be stepped over.
     #[error("a frame of {frame} bytes makes a message of {message}")]
     TooBig {
         /// Payload of the frame.
@@ -102,6 +106,9 @@ pub enum Fault {
         /// Payload of its message with it.
         message: u64,
     },
+    /// The next frame begins a message that may not begin; without limits it can be stepped over.
+    #[error("one message too many")]
+    TooMany,
 }
 
 impl Walker {
@@ -127,17 +134,12 @@ impl Walker {
         self.message.is_none()
     }
 
-    /// Whether the first frame of a data message comes next in `bytes`.
-    pub fn message_starts(&self, bytes: &[u8]) -> bool {
-        let starts = |first: &u8| matches!(first & 0x0f, 0x1 | 0x2);
-        self.between_frames() && bytes.first().is_some_and(starts)
-    }
-
     /// Takes the next step over `bytes`, which are not empty.
     ///
     /// # Errors
     /// A [`Fault`] when there is none.
-    #[inline]
+    // Inlined, it costs 6 ns a frame in `run`, else 9: `benches/walker.rs`.
+    #[inline(always)]
     pub fn step(&mut self, bytes: &[u8], limits: Limits) -> Result<Step, Fault> {
         if self.remaining > 0 {
             return Ok(Step::Data(self.payload(bytes.len(), 0, false)));
@@ -161,14 +163,29 @@ impl Walker {
         Ok(Step::Data(self.payload(bytes.len() - len, len, opens)))
     }
 
+    /// Steps over the data frames that `bytes` begin with, counts what they carry, and says how far that went.
+    pub(super) fn run(&mut self, bytes: &[u8], limits: Limits, carried: &mut Carried) -> usize {
+        // A copy of its own lets the compiler keep the walker in registers.
+        let (mut walker, mut counted) = (self.clone(), *carried);
+        let mut rest = bytes;
+        while !rest.is_empty()
+            && let Ok(Step::Data(piece)) = walker.step(rest, limits)
+        {
+            counted.data(piece.payload, piece.ends);
+            rest = &rest[piece.len..];
+        }
+        (*self, *carried) = (walker, counted);
+        bytes.len() - rest.len()
+    }
+
     /// Enters a data frame whose header has been read.
-    #[inline]
+    #[inline(always)]
     fn enter(&mut self, header: Header, kind: Kind, limits: Limits) -> Result<(), Fault> {
         let frame = header.payload_len;
-        let before = if self.message.is_some() {
-            self.message_len
-        } else {
-            0
+        let before = match self.message {
+            Some(_) => self.message_len,
+            None if limits.another => 0,
+            None => return Err(Fault::TooMany),
         };
         let message = before.saturating_add(frame);
         if frame > limits.frame || message > limits.message {
@@ -182,15 +199,23 @@ impl Walker {
     }
 
     /// Counts what of the frame's payload is available.
-    #[inline]
+    #[inline(always)]
     fn payload(&mut self, available: usize, header_len: usize, opens: bool) -> Piece {
-        let payload = usize::try_from(self.remaining).map_or(available, |left| left.min(available));
-        self.remaining -= payload as u64;
-        let ended = self.remaining == 0 && self.fin;
-        let ends = if ended { self.message.take() } else { None };
+        let left = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+        if left > available {
+            self.remaining -= available as u64;
+            return Piece {
+                len: header_len + available,
+                payload: available,
+                opens,
+                ends: None,
+            };
+        }
+        self.remaining = 0;
+        let ends = if self.fin { self.message.take() } else { None };
         Piece {
-            len: header_len + payload,
-            payload,
+            len: header_len + left,
+            payload: left,
             opens,
             ends,
         }

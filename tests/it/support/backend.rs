@@ -18,17 +18,18 @@ const HANG_UP: Duration = Duration::from_millis(100);
 /// A listening backend; stops listening when dropped.
 pub struct Backend {
     address: SocketAddr,
-    visits: Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>,
+    visits: Arc<Mutex<Vec<Record>>>,
     stop: Arc<AtomicBool>,
     _sockets: Vec<Socket>,
 }
+
+/// What one connection received.
+type Record = Arc<Mutex<Vec<u8>>>;
 
 /// One connection the proxy made.
 pub struct Visit {
     /// Bytes in and out.
     pub connection: Connection,
-    /// Counted from zero.
-    pub number: usize,
 }
 
 impl Backend {
@@ -43,15 +44,11 @@ impl Backend {
                 if stop.load(Ordering::Acquire) {
                     return;
                 }
-                let record = Arc::new(Mutex::new(Vec::new()));
-                let number = {
-                    let mut visits = visits.lock().unwrap();
-                    visits.push(Arc::clone(&record));
-                    visits.len() - 1
-                };
+                let record = Record::default();
+                visits.lock().unwrap().push(Arc::clone(&record));
                 let connection = Connection::over(stream).recorded(record);
                 let script = Arc::clone(&script);
-                thread::spawn(move || script(Visit { connection, number }));
+                thread::spawn(move || script(Visit { connection }));
             }
         });
         backend

@@ -5,7 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+};
 use tempfile::TempDir;
 
 /// Issues certificates into a directory of its own.
@@ -23,6 +29,8 @@ pub struct Certificate {
     pub key: PathBuf,
     /// The certificate itself.
     pub der: Vec<u8>,
+    /// What belongs into the two files.
+    pem: [String; 2],
 }
 
 impl Authority {
@@ -56,11 +64,14 @@ impl Authority {
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, file);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Certificate {
-            cert: self.write(&format!("{file}.crt"), &certificate.pem()),
-            key: self.write(&format!("{file}.key"), &key.serialize_pem()),
+        let pair = Certificate {
+            cert: self.directory.path().join(format!("{file}.crt")),
+            key: self.directory.path().join(format!("{file}.key")),
             der: certificate.der().to_vec(),
-        }
+            pem: [certificate.pem(), key.serialize_pem()],
+        };
+        pair.write();
+        pair
     }
 
     /// A client that trusts this authority and shows no certificate.
@@ -72,10 +83,35 @@ impl Authority {
         )
     }
 
+    /// The same, speaking one version only.
+    pub fn client_of_version(
+        &self,
+        version: &'static SupportedProtocolVersion,
+    ) -> Arc<ClientConfig> {
+        Arc::new(
+            ClientConfig::builder_with_protocol_versions(&[version])
+                .with_root_certificates(self.roots())
+                .with_no_client_auth(),
+        )
+    }
+
+    /// A client that takes whatever certificate it is shown, so that a test can look at it.
+    pub fn client_of_any_name(&self) -> Arc<ClientConfig> {
+        let provider = CryptoProvider::get_default().cloned();
+        let provider = provider.unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()));
+        let verifier = Arc::new(Anyone(provider));
+        let builder = ClientConfig::builder().dangerous();
+        let mut config = builder
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        Arc::new(config)
+    }
+
     /// A client that trusts this authority and shows `certificate`.
     pub fn client_with(&self, certificate: &Certificate) -> Arc<ClientConfig> {
+        use rustls::pki_types::PrivateKeyDer;
         use rustls::pki_types::pem::PemObject as _;
-        use rustls::pki_types::{CertificateDer, PrivateKeyDer};
         let chain = vec![CertificateDer::from(certificate.der.clone())];
         let key = PrivateKeyDer::from_pem_file(&certificate.key).unwrap();
         Arc::new(
@@ -91,15 +127,15 @@ impl Authority {
         roots.add(self.issuer.der().clone()).unwrap();
         roots
     }
-
-    fn write(&self, name: &str, pem: &str) -> PathBuf {
-        let path = self.directory.path().join(name);
-        fs::write(&path, pem).unwrap();
-        path
-    }
 }
 
 impl Certificate {
+    /// Puts both files in place; a reader between the two sees a pair that does not fit.
+    pub fn write(&self) {
+        fs::write(&self.cert, &self.pem[0]).unwrap();
+        fs::write(&self.key, &self.pem[1]).unwrap();
+    }
+
     /// As `listener.tls.certificates` lists it.
     pub fn toml(&self) -> String {
         format!(
@@ -112,4 +148,45 @@ impl Certificate {
 
 fn show(path: &Path) -> &str {
     path.to_str().unwrap()
+}
+
+/// Believes any certificate, but not a signature that its key did not make.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }

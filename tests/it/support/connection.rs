@@ -82,19 +82,38 @@ impl Connection {
     }
 
     /// The TLS session, once its handshake is done.
+    ///
+    /// # Panics
+    /// When the handshake fails.
+    #[track_caller]
     pub fn tls(&mut self) -> &ClientConnection {
+        self.try_tls().expect("a TLS handshake")
+    }
+
+    /// The TLS session, once its handshake is done.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub fn try_tls(&mut self) -> io::Result<&ClientConnection> {
         let Stream::Tls(tls) = &mut self.stream else {
             panic!("a plain connection")
         };
         while tls.conn.is_handshaking() {
-            tls.conn.complete_io(&mut tls.sock).unwrap();
+            tls.conn.complete_io(&mut tls.sock)?;
         }
-        &tls.conn
+        Ok(&tls.conn)
     }
 
-    /// The address on this side.
-    pub fn local(&self) -> SocketAddr {
-        self.tcp().local_addr().unwrap()
+    /// Sends the first flight of the TLS handshake one byte per segment.
+    pub fn dribble_handshake(&mut self) {
+        let Stream::Tls(tls) = &mut self.stream else {
+            panic!("a plain connection")
+        };
+        let mut hello = Vec::new();
+        tls.conn.write_tls(&mut hello).unwrap();
+        for byte in hello {
+            tls.sock.write_all(&[byte]).unwrap();
+        }
     }
 
     /// Sends bytes; a peer that hung up is no failure here.
@@ -128,7 +147,7 @@ impl Connection {
     }
 
     /// Ends the outgoing direction.
-    pub fn finish(&mut self) {
+    pub fn finish(&self) {
         let _ = self.tcp().shutdown(Shutdown::Write);
     }
 

@@ -14,6 +14,7 @@ use super::connection::{Answer, Connection};
 use super::log::Log;
 use super::metrics::Metrics;
 use super::process::Process;
+use super::request::Request;
 use super::setup::Setup;
 use super::wait::wait_for;
 use super::websocket::WebSocket;
@@ -25,7 +26,6 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
 pub struct Tidegate {
     child: Child,
     log: Log,
-    output: Log,
     directory: Directory,
     stopped: bool,
 }
@@ -68,16 +68,14 @@ impl Tidegate {
             .args(["run", "-c"])
             .arg(directory.path().join("tidegate.toml"))
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let log = Log::follow(child.stderr.take().unwrap());
-        let output = Log::follow(child.stdout.take().unwrap());
         let tidegate = Self {
             child,
             log,
-            output,
             directory,
             stopped: false,
         };
@@ -133,7 +131,7 @@ impl Tidegate {
     #[track_caller]
     pub fn tunnel(&self) -> Connection {
         let mut connection = self.connect();
-        connection.send(upgrade("/"));
+        connection.send(Request::upgrade().bytes());
         let answer = connection.answer();
         assert_eq!(answer.status, 101, "{answer:?}");
         connection
@@ -171,11 +169,6 @@ impl Tidegate {
     /// The log, with debug lines.
     pub fn log(&self) -> &Log {
         &self.log
-    }
-
-    /// Standard output: where `log.access = "stdout"` goes.
-    pub fn output(&self) -> &Log {
-        &self.output
     }
 
     /// The process as the kernel sees it.
@@ -216,7 +209,7 @@ impl Tidegate {
         let line = self
             .log
             .wait_for(mark, "reloaded or reload refused", |line| {
-                matches!(line.message(), "reloaded" | "reload refused")
+                line.message() == "reloaded" || line.message().starts_with("reload refused")
             });
         if line.message() == "reloaded" {
             Reload::Done
@@ -278,12 +271,4 @@ pub fn tidegate(arguments: &[&str]) -> Output {
         .stdin(Stdio::null())
         .output()
         .unwrap()
-}
-
-/// A good upgrade request, with RFC 6455's own sample key.
-pub fn upgrade(path: &str) -> String {
-    format!(
-        "GET {path} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::frame::{CLOSE, Frame, PING, PONG, TEXT};
-use super::proxy::upgrade;
+use super::request::Request;
 use super::wait::{PATIENCE, wait_until};
 
 /// Open connections; they end with [`Swarm::finish`].
@@ -241,7 +241,7 @@ impl Member<'_> {
 async fn join(address: SocketAddr) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    stream.write_all(upgrade("/").as_bytes()).await?;
+    stream.write_all(&Request::upgrade().bytes()).await?;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);

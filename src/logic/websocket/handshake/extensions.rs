@@ -1,6 +1,8 @@
 //! `Sec-WebSocket-Extensions` (RFC 6455 section 9.1) and what permessage-deflate makes of it
 //! (RFC 7692 section 7.1).
 
+use std::fmt;
+
 use crate::logic::request::list;
 
 /// One extension of an offer or of an answer.
@@ -39,6 +41,19 @@ impl Extension {
             (Some(offer), Some(answer)) => offer.admits(answer),
             _ => false,
         }
+    }
+}
+
+impl fmt::Display for Extension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        for (name, value) in &self.params {
+            write!(f, "; {name}")?;
+            if let Some(value) = value {
+                write!(f, "={value}")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,8 @@ pub mod accept;
 pub mod extensions;
 pub mod request;
 pub mod response;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use accept::accept_for;
 pub use extensions::Extension;

@@ -1,0 +1,24 @@
+//! `tidegate run`: serve in the foreground.
+
+use std::process::ExitCode;
+
+use crate::app;
+use crate::control::reload::Source;
+
+use super::{ConfigFile, fail};
+
+/// Serve in the foreground. SIGHUP reloads the configuration, SIGTERM and SIGQUIT drain and stop,
+/// a second SIGTERM or SIGINT stops now.
+#[derive(clap::Args, Debug)]
+pub struct Run {
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+/// Runs until a signal stops it.
+pub fn run(run: Run) -> ExitCode {
+    match app::run(Source::File(run.file.config), |_| {}) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}

@@ -1,0 +1,123 @@
+//! Checks of one key against another in the same section, made right after it is read.
+
+use super::model::WebSocket;
+use super::raw::{Demand, Listener, Pair, Route, ServerEntry, Upstream, UpstreamTls};
+use super::reader::Reader;
+use super::tree::{Node, Value};
+
+pub(super) fn listener(listener: &mut Listener, node: &Node, reader: &mut Reader) {
+    if reader.in_defaults {
+        return;
+    }
+    if !Reader::says(node, "bind") {
+        reader.wrong_at(&node.place, "has no bind", r#"write bind = "0.0.0.0:8080""#);
+    }
+    let Some(tls) = &listener.tls else { return };
+    let table = table_at(node, "tls");
+    let said = |name| table.is_some_and(|table| Reader::says(table, name));
+    reader.within("tls", |reader| {
+        if tls.certificates.is_empty() && !said("certificates") {
+            let example = r#"write certificates = [{ cert = "a.crt", key = "a.key" }]"#;
+            reader.wrong_at(&tls.place, "has no certificates", example);
+        }
+        if tls.client_auth != Demand::Off && tls.client_ca.is_none() && !said("client_ca") {
+            let example = r#"write client_ca = "clients.pem""#;
+            reader.wrong_key(
+                table.unwrap_or(node),
+                "client_auth",
+                "needs a client_ca",
+                example,
+            );
+        }
+    });
+}
+
+pub(super) fn pair(_: &mut Pair, node: &Node, reader: &mut Reader) {
+    for name in ["cert", "key"] {
+        if !Reader::says(node, name) {
+            let example = r#"write { cert = "a.crt", key = "a.key" }"#;
+            reader.wrong_at(&node.place, format!("has no {name}"), example);
+        }
+    }
+}
+
+pub(super) fn route(_: &mut Route, node: &Node, reader: &mut Reader) {
+    if reader.in_defaults {
+        return;
+    }
+    let actions = ["upstream", "respond", "redirect"];
+    let mut said = actions.into_iter().filter(|name| Reader::says(node, name));
+    match (said.next(), said.next()) {
+        (None, _) => reader.wrong_at(
+            &node.place,
+            "goes nowhere",
+            r#"write upstream = "NAME", respond = 404 or redirect = "https""#,
+        ),
+        (Some(_), None) => {}
+        (Some(first), Some(second)) => {
+            let instead = "a route has one of upstream, respond and redirect";
+            reader.wrong_key(node, second, format!("{first} is set too"), instead);
+        }
+    }
+    if Reader::says(node, "rewrite") && !Reader::says(node, "upstream") {
+        reader.wrong_key(
+            node,
+            "rewrite",
+            "nothing to rewrite without an upstream",
+            "leave it out",
+        );
+    }
+}
+
+pub(super) fn websocket(websocket: &mut WebSocket, node: &Node, reader: &mut Reader) {
+    if websocket.ping_backend && websocket.ping_interval.is_none() {
+        let example = r#"write ping_interval = "30s""#;
+        reader.wrong_key(node, "ping_backend", "needs a ping_interval", example);
+    }
+}
+
+pub(super) fn upstream(_: &mut Upstream, node: &Node, reader: &mut Reader) {
+    if !reader.in_defaults && !Reader::says(node, "servers") {
+        reader.wrong_at(
+            &node.place,
+            "has no servers",
+            r#"write servers = ["10.0.0.1:8080"]"#,
+        );
+    }
+}
+
+pub(super) fn server(_: &mut ServerEntry, node: &Node, reader: &mut Reader) {
+    if !Reader::says(node, "address") {
+        let example = r#"write { address = "10.0.0.1:8080" }"#;
+        reader.wrong_at(&node.place, "has no address", example);
+    }
+}
+
+pub(super) fn upstream_tls(tls: &mut UpstreamTls, node: &Node, reader: &mut Reader) {
+    match (&tls.client_cert, &tls.client_key) {
+        (Some(_), None) if !Reader::says(node, "client_key") => {
+            reader.wrong_key(
+                node,
+                "client_cert",
+                "needs a client_key",
+                "write both or neither",
+            );
+        }
+        (None, Some(_)) if !Reader::says(node, "client_cert") => {
+            reader.wrong_key(
+                node,
+                "client_key",
+                "needs a client_cert",
+                "write both or neither",
+            );
+        }
+        _ => {}
+    }
+}
+
+fn table_at<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
+    let Value::Table(table) = &node.value else {
+        return None;
+    };
+    table.find(name).map(|entry| &entry.node)
+}

@@ -1,0 +1,79 @@
+//! The admin address: metrics, health, readiness, reload.
+
+mod access;
+mod answer;
+mod routes;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tracing::{debug, warn};
+
+use crate::control::reload::ReloadRequest;
+use crate::state::Shared;
+
+pub use access::Token;
+use answer::Body;
+
+/// Admin connections served at a time; more wait in the kernel.
+const MAX_CONNECTIONS: usize = 64;
+/// How long an admin client may take for a request head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the acceptor rests when the process is out of descriptors.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the admin address can see and do.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// The state it shows.
+    pub shared: Arc<Shared>,
+    /// What a writing call must show, when set.
+    pub token: Option<Arc<Token>>,
+    /// Where reloads are asked for.
+    pub reload: mpsc::Sender<ReloadRequest>,
+}
+
+/// Serves the admin address until the future is dropped.
+pub async fn serve(listener: TcpListener, admin: Admin) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                warn!(%error, "admin: accept failed, resting");
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                continue;
+            }
+        };
+        let admin = admin.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request| respond(admin.clone(), request));
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = connection.await {
+                debug!(%error, "admin connection");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn respond(admin: Admin, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    Ok(match access::refuse(&request, admin.token.as_deref()) {
+        None => routes::route(&admin, &request).await,
+        Some(refused) => refused,
+    })
+}

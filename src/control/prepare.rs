@@ -1,0 +1,79 @@
+//! From a configuration to a snapshot that is ready to be put in force. Changes nothing: whatever
+//! fails here leaves the process as it was.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::ProducesTickets;
+
+use crate::config::model::ServerAddress;
+use crate::config::{Config, Errors, Problem};
+use crate::state::Snapshot;
+use crate::state::server::Servers;
+use crate::telemetry::Metrics;
+use crate::tls;
+
+use super::resolve::resolve;
+
+/// Builds the snapshot of `config`: certificates loaded, names looked up, servers adopted.
+///
+/// # Errors
+/// Every certificate that can't be used.
+pub async fn prepare(
+    config: Config,
+    before: Option<&Snapshot>,
+    ticketer: &Arc<dyn ProducesTickets>,
+    metrics: &Metrics,
+    servers: &Servers,
+) -> Result<Arc<Snapshot>, Errors> {
+    let tls = certificates(&config, ticketer)?;
+    let snapshot = Snapshot::build(Arc::new(config), &tls, before, metrics);
+    for (name, upstream) in &snapshot.upstreams {
+        let old = before.and_then(|before| before.upstreams.get(name));
+        let known =
+            |address: &ServerAddress| old.map(|old| old.addresses_of(address)).unwrap_or_default();
+        let resolved = resolve(&upstream.settings, known).await;
+        upstream.set_members(&resolved, servers);
+    }
+    Ok(Arc::new(snapshot))
+}
+
+/// Loads the certificates of every listener.
+///
+/// # Errors
+/// Every certificate that can't be used, at the key that names it.
+pub fn certificates(
+    config: &Config,
+    ticketer: &Arc<dyn ProducesTickets>,
+) -> Result<HashMap<Arc<str>, Arc<ServerConfig>>, Errors> {
+    let mut built = HashMap::new();
+    let mut problems = Vec::new();
+    for listener in &config.listeners {
+        let Some(settings) = &listener.tls else {
+            continue;
+        };
+        match tls::build(settings, Arc::clone(ticketer)) {
+            Ok(config) => {
+                built.insert(Arc::clone(&listener.name), config);
+            }
+            Err(errors) => problems.extend(errors.iter().map(|error| problem(config, error))),
+        }
+    }
+    if problems.is_empty() {
+        Ok(built)
+    } else {
+        Err(problems.into_iter().collect())
+    }
+}
+
+fn problem(config: &Config, error: &tls::Error) -> Problem {
+    let mut what = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        what = format!("{what}: {error}");
+        cause = error.source();
+    }
+    config.provenance.problem_with_file(error.file(), what)
+}

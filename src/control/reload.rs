@@ -1,0 +1,226 @@
+//! Replaces the configuration in force, all of it or none of it, without touching a live
+//! connection that the new one does not concern. Signal, admin API and file watch end here.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustls::server::ProducesTickets;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::config::{self, Config};
+use crate::runtime::acceptor::Capacity;
+use crate::runtime::descriptors;
+use crate::state::server::Server;
+use crate::state::{Shared, Snapshot};
+use crate::telemetry::log::LogControl;
+
+use super::drain::Drains;
+use super::listeners::{BindError, Listeners};
+use super::prepare::prepare;
+use super::tend::{server_left, tend};
+use super::watch::Watch;
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A file, read again at each reload.
+    File(PathBuf),
+    /// Text that came with the program.
+    Embedded(String),
+}
+
+/// Why a configuration was refused. Everything is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// It does not parse, does not hold together, or names files that can't be used.
+    #[error("{0}")]
+    Invalid(#[from] config::Errors),
+    /// An address can't be bound.
+    #[error("{0}: {source}", source = std::error::Error::source(.0).map(ToString::to_string).unwrap_or_default())]
+    Bind(#[from] BindError),
+    /// The thread that read it died.
+    #[error("reading the configuration failed")]
+    Reader,
+}
+
+/// Somebody asks for a reload; the outcome goes here: the changes, or the errors line by line.
+pub type ReloadRequest = oneshot::Sender<Result<Vec<String>, String>>;
+
+/// Everything a reload acts on.
+#[derive(Debug)]
+pub struct Reloader {
+    /// Where the configuration comes from.
+    pub source: Source,
+    /// What both planes share.
+    pub shared: Arc<Shared>,
+    /// The sockets in force.
+    pub listeners: Listeners,
+    /// Makes session tickets; the same one for the life of the process.
+    pub ticketer: Arc<dyn ProducesTickets>,
+    /// The drains under way.
+    pub drains: Drains,
+    /// The running log.
+    pub log: LogControl,
+    /// How many connections there may be.
+    pub capacity: Capacity,
+    /// The limit of file descriptors.
+    pub descriptors: u64,
+    /// The tasks that look after the upstreams.
+    pub tending: JoinSet<()>,
+    /// The task that watches the files, where one does.
+    pub watching: JoinSet<()>,
+    /// Where that task asks for reloads.
+    pub requests: mpsc::Sender<ReloadRequest>,
+}
+
+impl Source {
+    /// Reads and checks it.
+    ///
+    /// # Errors
+    /// Every fault of the configuration.
+    pub async fn load(&self) -> Result<Config, Refused> {
+        match self.clone() {
+            Self::File(path) => {
+                let load = move || config::load(&path);
+                Ok(tokio::task::spawn_blocking(load)
+                    .await
+                    .map_err(|_| Refused::Reader)??)
+            }
+            Self::Embedded(text) => Ok(config::parse(&text, "embedded")?),
+        }
+    }
+}
+
+impl Reloader {
+    /// Reads the configuration again and puts it in force; says what changed, a line each.
+    ///
+    /// # Errors
+    /// [`Refused`]; then nothing has changed.
+    pub async fn reload(&mut self) -> Result<Vec<String>, Refused> {
+        let outcome = self.try_reload().await;
+        self.count(outcome.is_ok());
+        match &outcome {
+            Ok(changes) => {
+                for change in changes {
+                    info!(change, "changed");
+                }
+                info!(changes = changes.len(), "reloaded");
+            }
+            Err(refused) => {
+                for error in refused.to_string().lines() {
+                    warn!(error, "in the new configuration");
+                }
+                warn!("reload refused, nothing has changed");
+            }
+        }
+        outcome
+    }
+
+    /// Starts what belongs to the snapshot in force: sockets, names, health checks.
+    ///
+    /// # Errors
+    /// The address that can't be bound.
+    pub fn start(&mut self) -> Result<(), BindError> {
+        let snapshot = self.shared.snapshot();
+        let bound = self.listeners.bind(&snapshot.config)?;
+        self.listeners.put_in_force(bound);
+        self.tend(&snapshot);
+        self.watch(&snapshot.config);
+        self.stamp(true);
+        Ok(())
+    }
+
+    async fn try_reload(&mut self) -> Result<Vec<String>, Refused> {
+        let config = self.source.load().await?;
+        let before = self.shared.snapshot();
+        let bound = self.listeners.bind(&config)?;
+        let snapshot = prepare(
+            config,
+            Some(&before),
+            &self.ticketer,
+            &self.shared.metrics,
+            &self.shared.servers,
+        )
+        .await?;
+
+        self.shared.replace(Arc::clone(&snapshot));
+        self.listeners.put_in_force(bound);
+        self.log.apply(snapshot.config.log.level);
+        self.capacity
+            .resize(max_connections(&snapshot.config, self.descriptors));
+        self.tend(&snapshot);
+        self.watch(&snapshot.config);
+        self.leave(&before, &snapshot);
+        self.shared.servers.prune();
+        let changes = config::diff(&before.config, &snapshot.config);
+        Ok(changes.iter().map(ToString::to_string).collect())
+    }
+
+    fn tend(&mut self, snapshot: &Snapshot) {
+        self.tending.abort_all();
+        while self.tending.try_join_next().is_some() {}
+        for upstream in snapshot.upstreams.values() {
+            let (shared, drains) = (Arc::clone(&self.shared), self.drains.clone());
+            self.tending
+                .spawn(tend(Arc::clone(upstream), shared, drains));
+        }
+    }
+
+    fn watch(&mut self, config: &Config) {
+        self.watching.abort_all();
+        while self.watching.try_join_next().is_some() {}
+        if !config.server.watch {
+            return;
+        }
+        // Begun here and not in the task: what is written from now on must be seen.
+        match Watch::begin(config.files.clone(), config.directories.clone()) {
+            Ok(watch) => drop(self.watching.spawn(watch.run(self.requests.clone()))),
+            Err(error) => warn!(%error, "files can't be watched; reload by SIGHUP"),
+        }
+    }
+
+    /// Sees to the live sessions of servers that the new snapshot does not have.
+    fn leave(&self, before: &Snapshot, after: &Snapshot) {
+        for (name, old) in &before.upstreams {
+            let new = after.upstreams.get(name);
+            let members = new.map(|new| new.members()).unwrap_or_default();
+            let stays = |server: &Server| members.iter().any(|new| new.server.key == server.key);
+            for left in old.members().iter().filter(|old| !stays(&old.server)) {
+                let policy = new.unwrap_or(old);
+                server_left(policy, &left.server, &self.shared, &self.drains);
+            }
+        }
+    }
+
+    fn count(&self, ok: bool) {
+        let metrics = &self.shared.metrics;
+        metrics
+            .reloads
+            .with_label_values(&[if ok { "ok" } else { "failed" }])
+            .inc();
+        self.stamp(ok);
+    }
+
+    fn stamp(&self, ok: bool) {
+        let metrics = &self.shared.metrics;
+        metrics.last_reload_successful.set(i64::from(ok));
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        metrics
+            .last_reload_timestamp
+            .set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    }
+}
+
+/// How many client connections a configuration allows under a limit of descriptors.
+pub fn max_connections(config: &Config, descriptors: u64) -> usize {
+    let possible = descriptors::sessions(descriptors);
+    config
+        .server
+        .max_connections
+        .map_or(possible, |max| max.min(possible))
+}

@@ -1,0 +1,87 @@
+//! Server names to addresses, through the system's resolver (`/etc/hosts`, nsswitch, DNS).
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::config::model::{ServerAddress, ServerSpec, Upstream};
+
+/// Longest wait for one look-up.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most addresses of one name that become servers.
+const MAX_ADDRESSES: usize = 256;
+
+/// A server as written, with the addresses it stands for now.
+pub type Resolved = (ServerSpec, Vec<SocketAddr>);
+
+/// Looks every name among an upstream's servers up. A name that can't be looked up keeps the
+/// addresses that `known` has for it.
+pub async fn resolve(
+    settings: &Upstream,
+    known: impl Fn(&ServerAddress) -> Vec<SocketAddr>,
+) -> Vec<Resolved> {
+    let mut resolved = Vec::with_capacity(settings.servers.len());
+    for spec in &settings.servers {
+        let addresses = match &spec.address {
+            ServerAddress::Ip(address) => vec![*address],
+            ServerAddress::Name { host, port } => {
+                let fresh = look_up(&settings.name, host, *port).await;
+                fresh.unwrap_or_else(|| known(&spec.address))
+            }
+            ServerAddress::Unix(_) => Vec::new(),
+        };
+        resolved.push((spec.clone(), addresses));
+    }
+    resolved
+}
+
+async fn look_up(upstream: &str, host: &Arc<str>, port: u16) -> Option<Vec<SocketAddr>> {
+    let error = match timeout(LOOKUP_TIMEOUT, lookup_host((host.as_ref(), port))).await {
+        Ok(Ok(found)) => {
+            let mut addresses: Vec<_> = found.filter(|found| !is_link_local(found.ip())).collect();
+            // A resolver rotates its answers; our order must not change with them.
+            addresses.sort_unstable();
+            addresses.dedup();
+            addresses.truncate(MAX_ADDRESSES);
+            if !addresses.is_empty() {
+                return Some(addresses);
+            }
+            "no usable address".to_owned()
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "timed out".to_owned(),
+    };
+    warn!(upstream, name = %host, error, "server name not resolved, keeping what is known");
+    None
+}
+
+// A name that answers with a metadata service's address must not turn the proxy into its client.
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_can_not_be_looked_up_is_none() {
+        assert_eq!(
+            look_up("chat", &"no-such-host.invalid".into(), 80).await,
+            None
+        );
+    }
+
+    #[tokio::test]
+    async fn localhost_is_looked_up() {
+        let addresses = look_up("chat", &"localhost".into(), 80).await.unwrap();
+        assert!(addresses.iter().all(|address| address.ip().is_loopback()));
+    }
+}

@@ -1,0 +1,167 @@
+//! Looks after the servers of one upstream: looks their names up again, checks their health,
+//! and sees to the live sessions of those that leave or fail.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::sleep;
+use tracing::{debug, info, warn};
+
+use crate::config::model::{HealthCheck, OnServerDown, OnServerRemoved, ServerAddress};
+use crate::logic::health::{Transition, jittered};
+use crate::logic::reason::EndReason;
+use crate::state::Shared;
+use crate::state::server::{Server, ServerKey};
+use crate::state::upstream::Upstream;
+
+use super::drain::Drains;
+use super::probe::Probe;
+use super::resolve::resolve;
+
+/// Tends one upstream until the future is dropped.
+pub async fn tend(upstream: Arc<Upstream>, shared: Arc<Shared>, drains: Drains) {
+    let mut checkers = Checkers::default();
+    loop {
+        checkers.fit(&upstream, &shared, &drains);
+        let Some(interval) = resolve_interval(&upstream) else {
+            return std::future::pending().await;
+        };
+        sleep(jittered(interval, fastrand::u64(..))).await;
+        let known = |address: &ServerAddress| upstream.addresses_of(address);
+        let resolved = resolve(&upstream.settings, known).await;
+        for left in upstream.set_members(&resolved, &shared.servers) {
+            info!(upstream = %upstream.settings.name, server = %left.label, "server left");
+            server_left(&upstream, &left, &shared, &drains);
+        }
+    }
+}
+
+/// What `on_server_removed` says of the live sessions of a server that is no longer a member.
+pub fn server_left(upstream: &Upstream, server: &Arc<Server>, shared: &Shared, drains: &Drains) {
+    if upstream.settings.on_server_removed == OnServerRemoved::Drain {
+        let sessions = shared
+            .registry
+            .select(|live| Arc::ptr_eq(&live.server, server));
+        drains.start(sessions, EndReason::ServerDrain, upstream.settings.drain);
+    }
+}
+
+fn resolve_interval(upstream: &Upstream) -> Option<Duration> {
+    let named = |address: &ServerAddress| matches!(address, ServerAddress::Name { .. });
+    let any = upstream
+        .settings
+        .servers
+        .iter()
+        .any(|spec| named(&spec.address));
+    upstream.settings.resolve.filter(|_| any)
+}
+
+/// One checking task per server; all end with it.
+#[derive(Default)]
+struct Checkers {
+    tasks: JoinSet<()>,
+    by_server: HashMap<ServerKey, AbortHandle>,
+}
+
+impl Checkers {
+    /// Starts and stops tasks until there is one for each member.
+    fn fit(&mut self, upstream: &Arc<Upstream>, shared: &Arc<Shared>, drains: &Drains) {
+        let members = upstream.members();
+        self.by_server.retain(|key, task| {
+            let stays = members.iter().any(|member| member.server.key == *key);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for member in members.iter() {
+            let server = &member.server;
+            let Some(check) = upstream.settings.health_check.clone() else {
+                server.unchecked();
+                continue;
+            };
+            self.by_server.entry(server.key.clone()).or_insert_with(|| {
+                let checker = Checker {
+                    check,
+                    upstream: Arc::clone(upstream),
+                    server: Arc::clone(server),
+                    shared: Arc::clone(shared),
+                    drains: drains.clone(),
+                };
+                self.tasks.spawn(checker.run())
+            });
+        }
+    }
+}
+
+struct Checker {
+    check: HealthCheck,
+    upstream: Arc<Upstream>,
+    server: Arc<Server>,
+    shared: Arc<Shared>,
+    drains: Drains,
+}
+
+impl Checker {
+    async fn run(self) {
+        let probe = Probe {
+            kind: self.check.kind,
+            address: self.server.key.address,
+            host: Arc::clone(&self.server.label),
+            path: Arc::clone(&self.check.path),
+            timeout: self.check.timeout,
+        };
+        loop {
+            sleep(self.rest(Instant::now())).await;
+            let began = Instant::now();
+            let outcome = probe.run().await;
+            let result = if outcome.is_ok() { "ok" } else { "failed" };
+            let labels = [
+                self.server.key.upstream.as_ref(),
+                self.server.label.as_ref(),
+                result,
+            ];
+            self.shared
+                .metrics
+                .health_checks
+                .with_label_values(&labels)
+                .inc();
+            if let Err(error) = &outcome {
+                debug!(server = ?self.server, %error, "health check failed");
+            }
+            let (rise, fall) = (self.check.rise, self.check.fall);
+            match self.server.checked(outcome.is_ok(), rise, fall, began) {
+                Some(Transition::Up) => info!(server = ?self.server, "server up"),
+                Some(Transition::Down) => self.went_down(outcome.err()),
+                None => {}
+            }
+        }
+    }
+
+    // The first check comes at once; after a reload the rhythm goes on.
+    fn rest(&self, now: Instant) -> Duration {
+        let interval = jittered(self.check.interval, fastrand::u64(..));
+        self.server.last_check().map_or(Duration::ZERO, |last| {
+            (last + interval).saturating_duration_since(now)
+        })
+    }
+
+    fn went_down(&self, error: Option<impl std::fmt::Display>) {
+        let error = error.map(|error| error.to_string()).unwrap_or_default();
+        warn!(server = ?self.server, error, "server down");
+        if self.upstream.settings.on_server_down == OnServerDown::Close {
+            let server = &self.server;
+            let sessions = self
+                .shared
+                .registry
+                .select(|live| Arc::ptr_eq(&live.server, server));
+            self.drains.start(
+                sessions,
+                EndReason::ServerDown,
+                self.upstream.settings.drain,
+            );
+        }
+    }
+}

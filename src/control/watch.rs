@@ -1,0 +1,152 @@
+//! Reloads when a file of the configuration changes on disk. Watches folders, not files, so that
+//! editors that save by renaming and Kubernetes' symlink swap are seen; what counts is whether
+//! the contents are others, not which event came.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::config::defaults::MAX_FILE_BYTES;
+
+use super::reload::ReloadRequest;
+
+/// Quiet time after the last event before the files are looked at: a save is several events.
+const SETTLE: Duration = Duration::from_millis(200);
+/// Longest wait for that quiet in a folder that is never quiet.
+const SETTLE_AT_MOST: Duration = Duration::from_secs(2);
+
+/// The files of a configuration under watch, as they were when the watch began.
+pub struct Watch {
+    files: Vec<PathBuf>,
+    directories: Vec<PathBuf>,
+    seen: u64,
+    told: mpsc::Receiver<()>,
+    _watcher: RecommendedWatcher,
+}
+
+impl Watch {
+    /// Begins to watch `files`, and `directories` for files that come and go.
+    ///
+    /// # Errors
+    /// When the system gives no watcher.
+    pub fn begin(files: Vec<PathBuf>, directories: Vec<PathBuf>) -> notify::Result<Self> {
+        // One place is enough: an event says only "look again".
+        let (tell, told) = mpsc::channel(1);
+        let watcher = watch_folders(&files, &directories, tell)?;
+        let seen = fingerprint(&files, &directories);
+        Ok(Self {
+            files,
+            directories,
+            seen,
+            told,
+            _watcher: watcher,
+        })
+    }
+
+    /// Asks for a reload whenever the contents change, until the future is dropped.
+    pub async fn run(mut self, requests: mpsc::Sender<ReloadRequest>) {
+        while self.told.recv().await.is_some() {
+            let quiet =
+                async { while let Ok(Some(())) = timeout(SETTLE, self.told.recv()).await {} };
+            // A folder that is never quiet is looked at all the same.
+            let _ = timeout(SETTLE_AT_MOST, quiet).await;
+            let now = fingerprint(&self.files, &self.directories);
+            if std::mem::replace(&mut self.seen, now) != now {
+                info!("files changed");
+                request(&requests).await;
+            }
+        }
+    }
+}
+
+async fn request(requests: &mpsc::Sender<ReloadRequest>) {
+    let (answer, outcome) = oneshot::channel();
+    if requests.send(answer).await.is_ok() {
+        // The reload logs its outcome; what matters here is that it is over.
+        let _ = outcome.await;
+    }
+}
+
+fn watch_folders(
+    files: &[PathBuf],
+    directories: &[PathBuf],
+    tell: mpsc::Sender<()>,
+) -> notify::Result<RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            // Full means that a look is due already.
+            let _ = tell.try_send(());
+        }
+    })?;
+    for folder in folders(files)
+        .into_iter()
+        .chain(directories.iter().cloned())
+    {
+        if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
+            warn!(folder = %folder.display(), %error, "folder not watched");
+        }
+    }
+    Ok(watcher)
+}
+
+/// The folders of the files, and of every symlink on the way to them.
+fn folders(files: &[PathBuf]) -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    for file in files {
+        let resolved = fs::canonicalize(file).ok();
+        for path in [Some(file.as_path()), resolved.as_deref()]
+            .into_iter()
+            .flatten()
+        {
+            let folder = match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            folders.push(folder.to_owned());
+            // Kubernetes swaps `..data` beside the folder's own links.
+            if let Some(parent) = folder
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty())
+            {
+                folders.push(parent.to_owned());
+            }
+        }
+    }
+    folders.sort();
+    folders.dedup();
+    folders
+}
+
+/// What the files hold, and which files the directories hold.
+fn fingerprint(files: &[PathBuf], directories: &[PathBuf]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        contents(file).hash(&mut hasher);
+    }
+    for directory in directories {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+        names.sort_unstable();
+        names.hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// A regular file's bytes, as many as a configuration may have; a pipe would hold us up for ever.
+fn contents(file: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = fs::metadata(file)
+        .ok()
+        .filter(fs::Metadata::is_file)
+        .and_then(|_| fs::File::open(file).ok());
+    file?.take(MAX_FILE_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}

@@ -1,0 +1,84 @@
+//! What a relayed session holds and what it reports: its places, its registry entry, its figures.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prometheus::IntGauge;
+use tracing::debug;
+
+use crate::logic::reason::CloseCode;
+use crate::logic::websocket::{End, Pair, Session, Side};
+use crate::runtime::workers::Presence;
+use crate::state::registry::{Entry, Live};
+use crate::state::route::RoutePlace;
+use crate::state::server::Ticket;
+
+/// A session's books; its places are given back when it is dropped.
+#[derive(Debug)]
+pub struct Account {
+    /// The session in the registry.
+    pub entry: Entry,
+    /// Counts what is parked, over all sessions.
+    pub parked_bytes: IntGauge,
+    /// The place on the server.
+    pub ticket: Ticket,
+    /// The place on the route.
+    pub place: RoutePlace,
+    /// The place of the client's connection.
+    pub presence: Presence,
+    /// The round trips reported last.
+    pub ping_rtt: Pair<Option<Duration>>,
+}
+
+impl Account {
+    /// What the control plane sees of the session.
+    pub const fn live(&self) -> &Arc<Live> {
+        self.entry.live()
+    }
+
+    /// Publishes what the session has relayed and measured so far.
+    pub fn publish(&mut self, session: &Session) {
+        self.entry.live().publish(session.tally());
+        for side in Side::BOTH {
+            let rtt = session.ping_rtt(side);
+            if let Some(took) = rtt.filter(|_| rtt != self.ping_rtt[side]) {
+                self.live().route.figures.ping_rtt(side.word(), took);
+                self.ping_rtt[side] = rtt;
+            }
+        }
+    }
+
+    /// The tunnel is open.
+    pub fn opened(&self, received: Instant) {
+        let live = self.live();
+        let took = live.opened.saturating_duration_since(received);
+        live.route
+            .figures
+            .opened(&live.server.key.upstream, &live.server.label, took);
+    }
+
+    /// The session is over.
+    pub fn closed(&self, end: &End, now: Instant) {
+        let live = self.live();
+        let figures = &live.route.figures;
+        let lived = now.saturating_duration_since(live.opened);
+        figures.closed(
+            &live.server.key.upstream,
+            &live.server.label,
+            end.reason,
+            lived,
+        );
+        if let Some((code, from)) = end.close_code.zip(end.close_from) {
+            figures.close_code(code.get(), from.word());
+        }
+        debug!(
+            id = live.id.0,
+            route = %live.route.settings.name,
+            server = ?live.server,
+            client = %live.client,
+            reason = %end.reason,
+            code = end.close_code.map(CloseCode::get),
+            "session ended"
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! The life of a client connection: accept, TLS, then one request after the other until one of
+//! them becomes a tunnel or the connection ends.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use crate::logic::answer::Answer;
+use crate::logic::refusal::Refusal;
+use crate::logic::request::RequestHead;
+use crate::runtime::workers::{Connection, Presence};
+use crate::state::Shared;
+use crate::state::snapshot::Listener;
+
+use super::exchange::{Next, exchange};
+use super::inbox::{Inbox, NoHead};
+use super::secure::secure;
+use super::stream::Stream;
+
+/// How long a client may go on sending after the proxy's last answer on its connection.
+const LINGER: Duration = Duration::from_secs(2);
+/// How much of that is read away so that the answer is not destroyed by a reset.
+const LINGER_BYTES: u64 = 256 * 1024;
+/// How long a client may take to take an answer of the proxy's own.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What every connection of a worker sees.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The state of the process.
+    pub shared: Arc<Shared>,
+    /// The worker's index.
+    pub worker: usize,
+}
+
+/// Both ends of a client's connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    /// The client's.
+    pub peer: SocketAddr,
+    /// Ours.
+    pub local: SocketAddr,
+}
+
+/// Serves a client connection to its end, or to the moment it becomes a relay's.
+pub async fn serve(context: Context, connection: Connection) {
+    let Connection {
+        fd,
+        peer,
+        local,
+        listener,
+        presence,
+    } = connection;
+    let Some(listener) = context.shared.snapshot().listeners.get(&listener).cloned() else {
+        // Accepted in the instant in which a reload took its listener away.
+        return;
+    };
+    let stream = match adopt(fd.into(), &listener) {
+        Ok(stream) => stream,
+        Err(error) => {
+            debug!(%peer, %error, "connection lost at accept");
+            return;
+        }
+    };
+    let Some(client) = secure(&context.shared, &listener, stream, peer).await else {
+        return;
+    };
+    let ends = Ends { peer, local };
+    let client = ClientConnection {
+        stream: client,
+        inbox: Inbox::default(),
+        presence,
+        listener,
+        ends,
+    };
+    client.serve(context).await;
+}
+
+/// A client connection between requests.
+#[derive(Debug)]
+pub struct ClientConnection {
+    /// Its bytes.
+    pub stream: Stream,
+    /// What it sent and nobody read yet.
+    pub inbox: Inbox,
+    /// Counts it.
+    pub presence: Presence,
+    /// Where it came in.
+    pub listener: Arc<Listener>,
+    /// Its ends.
+    pub ends: Ends,
+}
+
+impl ClientConnection {
+    async fn serve(mut self, context: Context) {
+        let mut deadline = Instant::now() + self.listener.settings.header_timeout;
+        loop {
+            let head = match self.head(deadline).await {
+                Ok(head) => head,
+                Err(Some(refusal)) => return self.refuse(&refusal).await,
+                Err(None) => return,
+            };
+            match exchange(&context, self, head).await {
+                Next::Again(client) => self = client,
+                Next::End(client) => return client.linger().await,
+                Next::Gone => return,
+            }
+            if !self.wait_for_next(&context.shared).await {
+                return self.linger().await;
+            }
+            deadline = Instant::now() + self.listener.settings.header_timeout;
+        }
+    }
+
+    /// The next request's head, or what to answer in its place; nothing when the client left.
+    async fn head(&mut self, deadline: Instant) -> Result<RequestHead, Option<Refusal>> {
+        let settings = &self.listener.settings;
+        let head = self
+            .inbox
+            .head(&mut self.stream, b"", settings.max_header_bytes, deadline)
+            .await;
+        match head {
+            Ok(head) => RequestHead::parse(head, settings.max_headers)
+                .map_err(|malformed| Some(malformed.into())),
+            Err(NoHead::Malformed(malformed)) => Err(Some(malformed.into())),
+            Err(NoHead::TimedOut { .. }) => Err(Some(Refusal::HeadTimeout)),
+            Err(NoHead::Closed | NoHead::Cut | NoHead::Failed(_)) => Err(None),
+        }
+    }
+
+    /// Waits for the first byte of another request; not while the process stops.
+    async fn wait_for_next(&mut self, shared: &Shared) -> bool {
+        let keepalive = self.listener.settings.keepalive_timeout;
+        tokio::select! {
+            biased;
+            comes = self.inbox.first_byte(&mut self.stream, keepalive) => comes,
+            () = shared.drained() => false,
+        }
+    }
+
+    /// Sends an answer of the proxy's own. False when the client did not take it.
+    pub async fn answer(&mut self, answer: &Answer) -> bool {
+        let mut bytes = Vec::with_capacity(256);
+        answer.write_to(&mut bytes);
+        self.send(&bytes).await
+    }
+
+    /// Sends bytes within [`ANSWER_TIMEOUT`]. False when the client did not take them.
+    pub async fn send(&mut self, bytes: &[u8]) -> bool {
+        let write = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        matches!(timeout(ANSWER_TIMEOUT, write).await, Ok(Ok(())))
+    }
+
+    /// What came behind the last head.
+    pub fn early(&mut self) -> Bytes {
+        self.inbox.take()
+    }
+
+    async fn refuse(mut self, refusal: &Refusal) {
+        debug!(peer = %self.ends.peer, refusal = refusal.word(), "request refused");
+        if self.answer(&refusal.answer().closing()).await {
+            self.linger().await;
+        }
+    }
+
+    /// Ends the connection so that what was sent arrives: a close with unread bytes would reset it.
+    async fn linger(mut self) {
+        let drain = async {
+            self.stream.shutdown().await?;
+            tokio::io::copy(
+                &mut (&mut self.stream).take(LINGER_BYTES),
+                &mut tokio::io::sink(),
+            )
+            .await
+        };
+        // Whatever happens here, the connection is over.
+        let _: Result<io::Result<u64>, _> = timeout(LINGER, drain).await;
+    }
+}
+
+/// Takes an accepted socket into the worker's runtime.
+fn adopt(socket: std::net::TcpStream, listener: &Listener) -> io::Result<TcpStream> {
+    let options = SockRef::from(&socket);
+    options.set_tcp_nodelay(true)?;
+    if let Some(bytes) = listener.settings.receive_buffer_bytes {
+        options.set_recv_buffer_size(bytes)?;
+    }
+    TcpStream::from_std(socket)
+}

@@ -1,0 +1,135 @@
+//! One request: which route it meets, and what becomes of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::config::model::Action;
+use crate::logic::answer::Answer;
+use crate::logic::refusal::Refusal;
+use crate::logic::request::{Client, Framing, Request, RequestHead, Scheme, access};
+use crate::state::route::Route;
+
+use super::connection::{ClientConnection, Context};
+use super::upgrade::Upgrade;
+
+/// What comes after a request on its connection.
+#[derive(Debug)]
+pub enum Next {
+    /// Another request may.
+    Again(ClientConnection),
+    /// The end, once the client has taken what was sent.
+    End(ClientConnection),
+    /// Nothing: it became a tunnel, or the client is gone.
+    Gone,
+}
+
+/// Serves the request with this head.
+pub async fn exchange(context: &Context, client: ClientConnection, head: RequestHead) -> Next {
+    let received = Instant::now();
+    let request = match Request::check(head) {
+        Ok(request) => request,
+        Err(refusal) => return conclude(client, refusal.answer(), None).await,
+    };
+    let snapshot = context.shared.snapshot();
+    let (listener, host) = (&client.listener.settings.name, request.host().name());
+    let Some(route) = snapshot.route(listener, host, request.path()) else {
+        return conclude(client, Refusal::NoRoute.answer(), Some(&request)).await;
+    };
+    let route = Arc::clone(route);
+    drop(snapshot);
+    let caller = caller(&client, &request);
+    let admitted = admit(&route, &caller, &request);
+    match (&route.upstream, admitted) {
+        (_, Err(refusal)) => {
+            if request.is_websocket() {
+                route.figures.handshake(refusal.status());
+            }
+            conclude(client, refusal.answer(), Some(&request)).await
+        }
+        (Some(upstream), Ok(())) if request.is_websocket() => {
+            let upstream = Arc::clone(upstream);
+            let port = client.ends.local.port();
+            let context = context.clone();
+            let upgrade = Upgrade {
+                context,
+                request,
+                route,
+                upstream,
+                caller,
+                port,
+                received,
+            };
+            // The handshake's state is large and short-lived.
+            Box::pin(upgrade.run(client)).await
+        }
+        (_, Ok(())) => {
+            let answer = own_answer(&route, &request);
+            conclude(client, answer, Some(&request)).await
+        }
+    }
+}
+
+/// Who sent the request, by the trusted chain.
+fn caller(client: &ClientConnection, request: &Request) -> Client {
+    let scheme = if client.stream.is_tls() {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
+    let trusted = &client.listener.settings.trusted_proxies;
+    Client::of(
+        request.head().fields(),
+        client.ends.peer.ip(),
+        scheme,
+        trusted,
+    )
+}
+
+/// What a route asks of every request.
+fn admit(route: &Route, caller: &Client, request: &Request) -> Result<(), Refusal> {
+    let access = &route.settings.access;
+    if !access::admits(&access.allow, &access.deny, caller.address) {
+        return Err(Refusal::Address);
+    }
+    match route.settings.action {
+        Action::Proxy { .. } => route.settings.accept.admits(request.is_websocket()),
+        Action::Respond { .. } | Action::RedirectHttps => Ok(()),
+    }
+}
+
+/// Sends an answer of the proxy's own. The connection goes on when both ends know where the next
+/// request begins: `request` is the one that was understood, and it had no body.
+pub async fn conclude(
+    mut client: ClientConnection,
+    answer: Answer,
+    request: Option<&Request>,
+) -> Next {
+    let keeps = request.is_some_and(|request| {
+        let bodiless = matches!(request.framing(), Framing::None | Framing::Length(0));
+        request.keeps_alive() && bodiless
+    });
+    let answer = if keeps { answer } else { answer.closing() };
+    let is_head = request.is_some_and(|request| request.method() == "HEAD");
+    let answer = if is_head { answer.to_head() } else { answer };
+    match client.answer(&answer).await {
+        false => Next::Gone,
+        true if answer.closes() => Next::End(client),
+        true => Next::Again(client),
+    }
+}
+
+fn own_answer(route: &Route, request: &Request) -> Answer {
+    match &route.settings.action {
+        Action::Respond { status } => Answer::of_status(*status),
+        Action::RedirectHttps => Answer::redirect(https_location(request)),
+        Action::Proxy { .. } => Refusal::UpgradeRequired.answer(),
+    }
+}
+
+fn https_location(request: &Request) -> String {
+    let query = request
+        .query()
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
+    format!("https://{}{}{query}", request.host().name(), request.path())
+}

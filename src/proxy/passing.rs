@@ -1,0 +1,78 @@
+//! A backend's ordinary answer to an upgrade request, passed on to the client as it comes.
+//! The backend's connection ends with it: one whose upgrade was refused is never used again.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::logic::refusal::BackendFault;
+use crate::logic::request::body::{Body, Step};
+use crate::logic::request::to_client::write_response;
+use crate::logic::request::{Framing, Request};
+
+use super::attempt::Reached;
+use super::connection::ClientConnection;
+use super::exchange::{Next, conclude};
+
+/// Longest silence inside the answer's body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of the body read at a time.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Passes the answer on.
+pub async fn pass(mut client: ClientConnection, request: &Request, reached: Reached) -> Next {
+    let framing = match Framing::of_response(&reached.head, request.method()) {
+        Ok(framing) => framing,
+        Err(fault) => {
+            let refusal = crate::logic::refusal::Refusal::from(BackendFault::Head(fault));
+            return conclude(client, refusal.answer(), Some(request)).await;
+        }
+    };
+    let closes = !request.keeps_alive() || framing == Framing::UntilClose;
+    let mut head = Vec::with_capacity(512);
+    write_response(&reached.head, framing, closes, &mut head);
+    if !client.send(&head).await {
+        return Next::Gone;
+    }
+    match pass_body(&mut client, framing, reached).await {
+        Some(()) if closes => Next::End(client),
+        Some(()) => Next::Again(client),
+        None => Next::Gone,
+    }
+}
+
+/// Passes the body on; nothing when either end failed, and then the connection must not go on.
+async fn pass_body(
+    client: &mut ClientConnection,
+    framing: Framing,
+    mut reached: Reached,
+) -> Option<()> {
+    let mut body = Body::new(framing);
+    let mut waiting = reached.inbox.take();
+    loop {
+        while !waiting.is_empty() && !body.is_complete() {
+            match body.follow(&waiting) {
+                Ok(Step::Forward(count)) => {
+                    if !client.send(&waiting.split_to(count)).await {
+                        return None;
+                    }
+                }
+                Ok(Step::Drop(count)) => drop(waiting.split_to(count)),
+                Err(fault) => {
+                    debug!(server = ?reached.ticket.server(), %fault, "answer cut");
+                    return None;
+                }
+            }
+        }
+        if body.is_complete() {
+            return Some(());
+        }
+        let read = reached.inbox.read(&mut reached.stream, READ_BYTES);
+        match timeout(BODY_TIMEOUT, read).await {
+            Ok(Ok(0)) => return body.end_of_stream().ok(),
+            Ok(Ok(_)) => waiting = reached.inbox.take(),
+            Ok(Err(_)) | Err(_) => return None,
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! The I/O shell of a session: moves bytes between two streams as the session decides.
+//! One task per session; it waits for readiness with no buffer held, and what a peer would not
+//! take is parked, bounded, while the other side is not read.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use crate::logic::websocket::{End, Output, Session, Side};
+
+use super::account::Account;
+use super::scratch::{self, SCRATCH_BYTES};
+use super::stream::Stream;
+
+/// Chunks moved in one direction before other sessions of the worker get their turn.
+const CHUNKS_PER_TURN: usize = 8;
+
+/// A session between its two streams. Resolves when both are over.
+#[derive(Debug)]
+pub struct Relay {
+    session: Session,
+    client: Half,
+    backend: Half,
+    timer: Option<Pin<Box<Sleep>>>,
+    account: Account,
+    park_limit: usize,
+    started: bool,
+}
+
+/// One peer: its stream, what it has not taken yet, and how far its ends are.
+#[derive(Debug)]
+struct Half {
+    stream: Option<Stream>,
+    parked: Parked,
+    early: Bytes,
+    /// The TLS layer holds bytes that the socket did not take.
+    unflushed: bool,
+    /// What the session was last told of what waits here.
+    weighed: usize,
+    shut: bool,
+}
+
+/// Bytes a peer would not take; holds no memory when empty.
+#[derive(Debug, Default)]
+struct Parked {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Relay {
+    /// A relay of `session` between two streams. `client_early` and `backend_early` are what came
+    /// behind the two heads; `park_limit` is the most bytes parked per direction.
+    pub fn new(
+        session: Session,
+        (client, client_early): (Stream, Bytes),
+        (backend, backend_early): (Stream, Bytes),
+        account: Account,
+        park_limit: usize,
+    ) -> Self {
+        Self {
+            session,
+            client: Half::new(client, client_early),
+            backend: Half::new(backend, backend_early),
+            timer: None,
+            account,
+            park_limit,
+            started: false,
+        }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if !self.started {
+            self.started = true;
+            self.account.live().register(cx.waker());
+            self.replay(Side::Client, cx, now);
+            self.replay(Side::Backend, cx, now);
+        }
+        if let Some(reason) = self.account.live().take_order() {
+            self.account.live().register(cx.waker());
+            self.session.order(reason, now);
+        }
+        if self
+            .session
+            .deadline()
+            .is_some_and(|deadline| deadline <= now)
+        {
+            self.session.elapsed(now);
+        }
+        self.pump(Side::Client, cx, now);
+        self.pump(Side::Backend, cx, now);
+        for side in [Side::Client, Side::Backend] {
+            self.inject(side, cx, now);
+            self.settle(side, cx, now);
+        }
+    }
+
+    /// Moves what `from` has sent for as long as the other side takes it.
+    fn pump(&mut self, from: Side, cx: &mut Context<'_>, now: Instant) {
+        for _ in 0..CHUNKS_PER_TURN {
+            self.flush(from.other(), cx, now);
+            if self.session.resumes(from) {
+                scratch::with(|scratch| self.pass(from, scratch, 0, cx, now));
+            } else if !self.session.reads(from) || self.read(from, cx, now).is_pending() {
+                return;
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    /// Reads one chunk and passes on what the session lets through.
+    fn read(&mut self, from: Side, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        scratch::with(|scratch| {
+            let limit = self
+                .park_limit
+                .min(SCRATCH_BYTES)
+                .min(self.session.read_limit(from));
+            let Some(stream) = self.half(from).stream.as_mut() else {
+                return Poll::Pending;
+            };
+            let mut buf = ReadBuf::new(&mut scratch[Session::HEADROOM..][..limit]);
+            match Pin::new(stream).poll_read(cx, &mut buf) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => self.session.broken(from, now),
+                Poll::Ready(Ok(())) => match buf.filled().len() {
+                    0 => self.session.end_of_stream(from, now),
+                    read => self.pass(from, scratch, read, cx, now),
+                },
+            }
+            Poll::Ready(())
+        })
+    }
+
+    /// Passes `read` new bytes on, with those withheld before in front of them.
+    fn pass(
+        &mut self,
+        from: Side,
+        scratch: &mut [u8],
+        read: usize,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) {
+        let held = self.session.held(from);
+        let start = Session::HEADROOM - held.len();
+        scratch[start..Session::HEADROOM].copy_from_slice(held);
+        let chunk = &mut scratch[start..Session::HEADROOM + read];
+        let forward = self.session.receive(from, chunk, now);
+        self.deliver(from.other(), &chunk[..forward], cx, now);
+        self.inject(Side::Client, cx, now);
+        self.inject(Side::Backend, cx, now);
+    }
+
+    /// Passes on what came behind a head, as if it had been read now.
+    fn replay(&mut self, from: Side, cx: &mut Context<'_>, now: Instant) {
+        let early = std::mem::take(&mut self.half(from).early);
+        for piece in early.chunks(SCRATCH_BYTES) {
+            scratch::with(|scratch| {
+                scratch[Session::HEADROOM..][..piece.len()].copy_from_slice(piece);
+                self.pass(from, scratch, piece.len(), cx, now);
+            });
+        }
+    }
+
+    /// Sends the proxy's own frames that may go out to a side now.
+    fn inject(&mut self, to: Side, cx: &mut Context<'_>, now: Instant) {
+        while let Some(frame) = self.session.inject(to) {
+            self.deliver(to, &frame, cx, now);
+        }
+    }
+
+    /// Writes what the peer takes and parks the rest.
+    fn deliver(&mut self, to: Side, bytes: &[u8], cx: &mut Context<'_>, now: Instant) {
+        let half = self.half(to);
+        if half.stream.is_none() || bytes.is_empty() {
+            return;
+        }
+        let written = if half.parked.is_empty() {
+            half.write(bytes, cx)
+        } else {
+            Ok(0)
+        };
+        match written {
+            Ok(written) => {
+                half.parked.push(&bytes[written..]);
+                self.weigh(to, now);
+            }
+            Err(_) => self.lost(to, now),
+        }
+    }
+
+    /// Writes what is parked.
+    fn flush(&mut self, to: Side, cx: &mut Context<'_>, now: Instant) {
+        let half = self.half(to);
+        if half.is_clear() {
+            return;
+        }
+        match half.drain(cx) {
+            Ok(()) => self.weigh(to, now),
+            Err(_) => self.lost(to, now),
+        }
+    }
+
+    /// Tells session and metric how much waits for a side.
+    fn weigh(&mut self, side: Side, now: Instant) {
+        let half = self.half(side);
+        let waiting = half.waiting();
+        let before = std::mem::replace(&mut half.weighed, waiting);
+        if waiting != before {
+            self.account
+                .parked_bytes
+                .add(gauge(waiting) - gauge(before));
+            self.session.parked(side, waiting, now);
+        }
+    }
+
+    /// Carries out what the session says of a side's end.
+    fn settle(&mut self, side: Side, cx: &mut Context<'_>, now: Instant) {
+        self.flush(side, cx, now);
+        match self.session.output(side) {
+            Output::Open => {}
+            Output::Finish if self.half(side).is_clear() => self.half(side).shut(cx),
+            Output::Finish => {}
+            Output::Cut => self.cut(side, now),
+        }
+    }
+
+    fn lost(&mut self, side: Side, now: Instant) {
+        self.session.broken(side, now);
+        self.cut(side, now);
+    }
+
+    fn cut(&mut self, side: Side, now: Instant) {
+        let half = self.half(side);
+        if let Some(stream) = half.stream.take() {
+            if !half.is_clear() {
+                // A peer that takes nothing would keep the kernel's buffers for minutes.
+                stream.abort();
+            }
+            half.parked = Parked::default();
+            half.unflushed = false;
+            self.weigh(side, now);
+        }
+    }
+
+    /// Arms the timer for the session's deadline. A timer that stands earlier is left: it fires,
+    /// finds nothing to do and is armed again, so traffic costs no timer work.
+    fn arm(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let Some(deadline) = self.session.deadline().map(tokio::time::Instant::from_std) else {
+            return;
+        };
+        match &mut self.timer {
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(deadline))),
+            Some(timer) if timer.deadline() > deadline || timer.deadline().into_std() <= now => {
+                timer.as_mut().reset(deadline);
+            }
+            Some(_) => return,
+        }
+        if let Some(timer) = &mut self.timer
+            && timer.as_mut().poll(cx).is_ready()
+        {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn over(&self) -> Option<End> {
+        let end = self.session.end()?;
+        (self.client.is_over() && self.backend.is_over()).then_some(end)
+    }
+
+    const fn half(&mut self, side: Side) -> &mut Half {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Backend => &mut self.backend,
+        }
+    }
+}
+
+impl Future for Relay {
+    type Output = End;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let now = Instant::now();
+        self.turn(cx, now);
+        let Self {
+            session, account, ..
+        } = &mut *self;
+        account.publish(session);
+        if let Some(end) = self.over() {
+            self.account.closed(&end, now);
+            return Poll::Ready(end);
+        }
+        self.arm(cx, now);
+        Poll::Pending
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.account
+            .parked_bytes
+            .sub(gauge(self.client.weighed + self.backend.weighed));
+    }
+}
+
+impl Half {
+    fn new(stream: Stream, early: Bytes) -> Self {
+        let stream = Some(stream);
+        Self {
+            stream,
+            parked: Parked::default(),
+            early,
+            unflushed: false,
+            weighed: 0,
+            shut: false,
+        }
+    }
+
+    /// Writes as much as the stream takes now.
+    fn write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<usize> {
+        let Some(stream) = self.stream.as_mut() else {
+            return Ok(bytes.len());
+        };
+        let mut written = 0;
+        while written < bytes.len() {
+            match Pin::new(&mut *stream).poll_write(cx, &bytes[written..])? {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(count) => written += count,
+                Poll::Pending => break,
+            }
+        }
+        self.unflushed = Pin::new(stream).poll_flush(cx)?.is_pending();
+        Ok(written)
+    }
+
+    /// Writes what is parked.
+    fn drain(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if !self.parked.is_empty() {
+            let parked = std::mem::take(&mut self.parked);
+            let written = self.write(parked.rest(), cx)?;
+            self.parked = parked.after(written);
+        } else if self.unflushed {
+            let Some(stream) = self.stream.as_mut() else {
+                return Ok(());
+            };
+            self.unflushed = Pin::new(stream).poll_flush(cx)?.is_pending();
+        }
+        Ok(())
+    }
+
+    /// Whether the peer's socket has taken everything.
+    const fn is_clear(&self) -> bool {
+        self.parked.is_empty() && !self.unflushed
+    }
+
+    /// Bytes that wait; what the TLS layer holds, at most a few records, weighs one.
+    fn waiting(&self) -> usize {
+        self.parked.len() + usize::from(self.unflushed)
+    }
+
+    /// Ends our side of the stream, once.
+    fn shut(&mut self, cx: &mut Context<'_>) {
+        if let Some(stream) = self.stream.as_mut()
+            && !self.shut
+        {
+            // An error here means that the peer is gone, which is what was wanted.
+            self.shut = Pin::new(stream).poll_shutdown(cx).is_ready();
+        }
+    }
+
+    const fn is_over(&self) -> bool {
+        self.stream.is_none() || self.shut
+    }
+}
+
+impl Parked {
+    const fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    const fn len(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.taken..]
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// What is left after a write; nothing left frees the memory.
+    fn after(mut self, written: usize) -> Self {
+        self.taken += written;
+        if self.taken == self.bytes.len() {
+            Self::default()
+        } else {
+            self
+        }
+    }
+}
+
+fn gauge(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}

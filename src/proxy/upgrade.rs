@@ -1,0 +1,194 @@
+//! From an upgrade request to a tunnel: the checks, a server, both handshakes proven, the relay.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::select;
+
+use crate::logic::reason::EndReason;
+use crate::logic::refusal::{BackendFault, Refusal, Shortage};
+use crate::logic::request::to_backend::Outbound;
+use crate::logic::request::to_client::write_switching;
+use crate::logic::request::{Client, Request, origin};
+use crate::logic::websocket::handshake::{Agreed, Offer, verify};
+use crate::logic::websocket::{Extensions, Pair, Session};
+use crate::state::route::{Route, RoutePlace};
+use crate::state::server::Phase;
+use crate::state::upstream::Upstream;
+
+use super::account::Account;
+use super::attempt::{Reached, failed, reach};
+use super::connection::{ClientConnection, Context};
+use super::exchange::{Next, conclude};
+use super::passing::pass;
+use super::relay::Relay;
+
+/// An upgrade request on its way to a tunnel.
+#[derive(Debug)]
+pub struct Upgrade {
+    /// What it runs on.
+    pub context: Context,
+    /// The request.
+    pub request: Request,
+    /// The route it met.
+    pub route: Arc<Route>,
+    /// The upstream of that route.
+    pub upstream: Arc<Upstream>,
+    /// Who sent it.
+    pub caller: Client,
+    /// The port it came in on.
+    pub port: u16,
+    /// When its head was there.
+    pub received: Instant,
+}
+
+/// What the checks found out.
+#[derive(Debug)]
+struct Admitted {
+    offer: Offer,
+    place: RoutePlace,
+}
+
+impl Upgrade {
+    /// Opens the tunnel, or answers the request.
+    pub async fn run(self, mut client: ClientConnection) -> Next {
+        let admitted = match self.admit() {
+            Ok(admitted) => admitted,
+            Err(refusal) => return self.refuse(client, &refusal).await,
+        };
+        let early_bytes = client.listener.settings.max_header_bytes;
+        let outcome = select! {
+            biased;
+            outcome = self.reach(&admitted) => outcome,
+            // A client that leaves takes its connect and its handshake with it.
+            () = client.inbox.until_gone(&mut client.stream, early_bytes) => return Next::Gone,
+        };
+        match outcome {
+            Ok(reached) if reached.head.status() == 101 => {
+                self.switch(client, admitted, reached).await
+            }
+            Ok(reached) => {
+                self.route.figures.handshake(reached.head.status());
+                pass(client, &self.request, reached).await
+            }
+            Err(refusal) => self.refuse(client, &refusal).await,
+        }
+    }
+
+    /// The checks from the origin on, in the order of the contract; syntax, path, route and
+    /// address came before.
+    fn admit(&self) -> Result<Admitted, Refusal> {
+        let settings = &self.route.settings;
+        if !origin::admits(&settings.access.origins, &self.request, self.caller.scheme) {
+            return Err(Refusal::Origin);
+        }
+        let offer = Offer::check(&self.request)?;
+        if self.context.shared.is_draining() {
+            return Err(Refusal::Unavailable(Shortage::Draining));
+        }
+        let place = self.route.figures.admit(settings.limit.max_connections);
+        let place = place.ok_or(Refusal::Unavailable(Shortage::RouteFull))?;
+        Ok(Admitted { offer, place })
+    }
+
+    async fn reach(&self, admitted: &Admitted) -> Result<Reached, Refusal> {
+        let settings = &self.route.settings;
+        let rewritten = settings
+            .rewrite
+            .as_deref()
+            .map(|prefix| settings.path.rewrite(self.request.path(), prefix));
+        let outbound = Outbound {
+            request: &self.request,
+            client: &self.caller,
+            port: self.port,
+            offer: Some(&admitted.offer),
+            path: rewritten.as_deref().unwrap_or_else(|| self.request.path()),
+            query: self.request.query(),
+            user: None,
+            set: &settings.headers.set,
+            remove: &settings.headers.remove,
+        };
+        let mut head = Vec::with_capacity(1024);
+        outbound.write_to(&mut head);
+        reach(&self.upstream, &self.caller.key(), &head).await
+    }
+
+    /// Holds the backend's 101 against the offer, passes it on and starts the relay.
+    async fn switch(
+        self,
+        mut client: ClientConnection,
+        admitted: Admitted,
+        mut reached: Reached,
+    ) -> Next {
+        let strictness = self.route.settings.handshake;
+        let agreed = match verify(&reached.head, &admitted.offer, strictness) {
+            Ok(agreed) => agreed,
+            Err(fault) => {
+                failed(&self.upstream, reached.ticket.server(), Phase::Handshake);
+                let refusal = BackendFault::Handshake(fault).into();
+                return self.refuse(client, &refusal).await;
+            }
+        };
+        reached.ticket.server().succeeded();
+        let mut head = Vec::with_capacity(512);
+        write_switching(&reached.head, &admitted.offer, &agreed, &mut head);
+        if client.send(&head).await {
+            self.route.figures.handshake(101);
+            let early = reached.inbox.take();
+            tokio::spawn(self.relay(client, admitted, &agreed, reached, early));
+        }
+        Next::Gone
+    }
+
+    /// The session's task; what the handshake needed is gone from it.
+    fn relay(
+        self,
+        mut client: ClientConnection,
+        admitted: Admitted,
+        agreed: &Agreed,
+        reached: Reached,
+        early: bytes::Bytes,
+    ) -> Relay {
+        let opened = Instant::now();
+        let shared = &self.context.shared;
+        let sessions = Arc::clone(&self.route.sessions);
+        let park_limit = self.route.settings.websocket.park_buffer_bytes;
+        let entry = shared.registry.enter(
+            self.context.worker,
+            self.route,
+            Arc::clone(reached.ticket.server()),
+            self.caller.address,
+            opened,
+        );
+        let extensions = Extensions {
+            rsv1: agreed.deflate,
+        };
+        let session = Session::new(sessions, extensions, opened, fastrand::u64(..));
+        if shared.is_draining() {
+            // It was on its way when the drain chose its sessions.
+            entry.live().order(EndReason::Shutdown);
+        }
+        let account = Account {
+            entry,
+            parked_bytes: shared.metrics.parked_bytes.clone(),
+            ticket: reached.ticket,
+            place: admitted.place,
+            presence: client.presence,
+            ping_rtt: Pair::default(),
+        };
+        account.opened(self.received);
+        let client_end = (client.stream, client.inbox.take());
+        Relay::new(
+            session,
+            client_end,
+            (reached.stream, early),
+            account,
+            park_limit,
+        )
+    }
+
+    async fn refuse(&self, client: ClientConnection, refusal: &Refusal) -> Next {
+        self.route.figures.handshake(refusal.status());
+        conclude(client, refusal.answer(), Some(&self.request)).await
+    }
+}

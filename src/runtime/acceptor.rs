@@ -1,0 +1,188 @@
+//! Accepts connections and hands each to the worker with the fewest live ones.
+//! Long-lived connections make the balance at accept time the balance for days.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use prometheus::{IntCounter, IntGauge};
+use rustix::io::Errno;
+use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+use tracing::warn;
+
+use super::listen::ListenSocket;
+use super::workers::{Connection, Workers};
+
+/// How long the acceptor rests when the process is out of descriptors or memory.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// Connections taken in one go before other control work gets its turn.
+const ACCEPT_BATCH: usize = 64;
+
+/// Counts the open client connections of all listeners against their maximum.
+#[derive(Clone, Debug)]
+pub struct Capacity {
+    inner: Arc<CapacityInner>,
+}
+
+#[derive(Debug)]
+struct CapacityInner {
+    open: AtomicUsize,
+    max: AtomicUsize,
+    freed: Notify,
+}
+
+impl Capacity {
+    /// Room for `max` connections.
+    pub fn new(max: usize) -> Self {
+        let inner = CapacityInner {
+            open: AtomicUsize::new(0),
+            max: AtomicUsize::new(max),
+            freed: Notify::new(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Changes the maximum; connections over it stay.
+    pub fn resize(&self, max: usize) {
+        self.inner.max.store(max, Relaxed);
+        self.inner.freed.notify_waiters();
+    }
+
+    /// Open connections.
+    pub fn open(&self) -> usize {
+        self.inner.open.load(Relaxed)
+    }
+
+    /// Resolves when no connection is open.
+    pub async fn idle(&self) {
+        loop {
+            let freed = self.inner.freed.notified();
+            if self.open() == 0 {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    // Only the acceptor, on one thread, takes room: a check and an add can't race.
+    async fn room(&self) {
+        loop {
+            let freed = self.inner.freed.notified();
+            if self.open() < self.inner.max.load(Relaxed) {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    fn take(&self) -> Slot {
+        self.inner.open.fetch_add(1, Relaxed);
+        Slot {
+            capacity: self.clone(),
+        }
+    }
+}
+
+/// One connection's place; given back on drop.
+#[derive(Debug)]
+pub struct Slot {
+    capacity: Capacity,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let inner = &self.capacity.inner;
+        let open = inner.open.fetch_sub(1, Relaxed) - 1;
+        if open == 0 || open + 1 >= inner.max.load(Relaxed) {
+            inner.freed.notify_waiters();
+        }
+    }
+}
+
+/// What a listener counts.
+#[derive(Clone, Debug)]
+pub struct AcceptMetrics {
+    /// Connections accepted.
+    pub accepted: IntCounter,
+    /// Connections open.
+    pub open: IntGauge,
+}
+
+/// Accepts from one socket until the future is dropped.
+///
+/// # Errors
+/// When the socket can't be registered with the runtime.
+pub async fn accept(
+    socket: ListenSocket,
+    listener: Arc<str>,
+    metrics: AcceptMetrics,
+    capacity: Capacity,
+    workers: Arc<Workers>,
+) -> io::Result<()> {
+    let local = socket.address();
+    #[expect(
+        deprecated,
+        reason = "warns of types whose descriptor may change, which a Socket's can't; the successor is unsafe"
+    )]
+    let socket = AsyncFd::with_interest(socket.socket, Interest::READABLE)?;
+    loop {
+        let mut ready = socket.readable().await?;
+        for _ in 0..ACCEPT_BATCH {
+            capacity.room().await;
+            match take(socket.get_ref()) {
+                Ok((fd, peer)) => {
+                    metrics.accepted.inc();
+                    let listener = Arc::clone(&listener);
+                    let open = OpenGauge::new(&metrics.open);
+                    let connection =
+                        Connection::new(fd, peer, local, listener, capacity.take(), open);
+                    workers.hand_over(connection).await;
+                }
+                Err(Errno::AGAIN) => {
+                    ready.clear_ready();
+                    break;
+                }
+                Err(Errno::INTR | Errno::CONNABORTED | Errno::PERM | Errno::PROTO) => {}
+                Err(errno) => {
+                    warn!(%listener, error = %errno, "accept failed, resting");
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                    break;
+                }
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Counts a connection as open while it lives.
+#[derive(Debug)]
+pub struct OpenGauge(IntGauge);
+
+impl OpenGauge {
+    /// One more.
+    pub fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for OpenGauge {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn take(socket: &socket2::Socket) -> Result<(OwnedFd, SocketAddr), Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (fd, peer): (OwnedFd, Option<SocketAddrAny>) = acceptfrom_with(socket, flags)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    Ok((fd, peer.ok_or(Errno::CONNABORTED)?))
+}

@@ -1,0 +1,39 @@
+//! File descriptors: how many there are, and how many sessions that allows.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Descriptors kept for what is not a session: listeners, probes, admin, logs, reloads.
+pub const RESERVED: u64 = 64;
+/// Descriptors of one session: the client's socket and the server's.
+const PER_SESSION: u64 = 2;
+
+/// Raises the soft limit to the hard one, as proxies do, and says what it is then.
+pub fn raise_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    current.unwrap_or(u64::MAX)
+}
+
+/// How many sessions fit below a limit of descriptors.
+pub fn sessions(limit: u64) -> usize {
+    let sessions = limit.saturating_sub(RESERVED) / PER_SESSION;
+    usize::try_from(sessions.max(1)).unwrap_or(usize::MAX)
+}
+
+/// Descriptors open now and the limit in force.
+pub fn usage() -> (i64, i64) {
+    // The directory handle itself is one of the entries.
+    let used = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() - 1);
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    (
+        i64::try_from(used).unwrap_or(i64::MAX),
+        i64::try_from(limit).unwrap_or(i64::MAX),
+    )
+}

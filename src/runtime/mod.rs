@@ -1,0 +1,7 @@
+//! Threads, sockets that accept, signals: what the process is made of.
+
+pub mod acceptor;
+pub mod descriptors;
+pub mod listen;
+pub mod signals;
+pub mod workers;

@@ -1,0 +1,11 @@
+//! What both planes share in memory: the snapshot in force, and what outlives every snapshot.
+
+pub mod registry;
+pub mod route;
+pub mod server;
+pub mod shared;
+pub mod snapshot;
+pub mod upstream;
+
+pub use shared::Shared;
+pub use snapshot::Snapshot;

@@ -1,0 +1,128 @@
+//! A route of a snapshot: its settings, its upstream, its figures.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use prometheus::Histogram;
+
+use crate::config::model;
+use crate::logic::reason::EndReason;
+use crate::logic::websocket::Settings;
+use crate::telemetry::Metrics;
+use crate::telemetry::traffic::Stripe;
+
+use super::upstream::Upstream;
+
+/// A route that requests are matched to.
+#[derive(Debug)]
+pub struct Route {
+    /// What the configuration says of it.
+    pub settings: Arc<model::Route>,
+    /// What its sessions may do.
+    pub sessions: Arc<Settings>,
+    /// Where it proxies to, if it does.
+    pub upstream: Option<Arc<Upstream>>,
+    /// What it counts; the same over reloads.
+    pub figures: Arc<RouteFigures>,
+}
+
+/// A route's figures; they belong to its name and outlive snapshots.
+#[derive(Debug)]
+pub struct RouteFigures {
+    name: Arc<str>,
+    metrics: Metrics,
+    handshake_duration: Histogram,
+    session_duration: Histogram,
+    traffic: Arc<[Stripe]>,
+    live: AtomicUsize,
+}
+
+impl RouteFigures {
+    /// The figures of the route of this name.
+    pub fn new(name: &Arc<str>, metrics: &Metrics) -> Self {
+        Self {
+            name: Arc::clone(name),
+            handshake_duration: metrics.handshake_duration.with_label_values(&[name]),
+            session_duration: metrics.session_duration.with_label_values(&[name]),
+            traffic: metrics.traffic.route(name),
+            live: AtomicUsize::new(0),
+            metrics: metrics.clone(),
+        }
+    }
+
+    /// Takes one of the route's `max_connections` places; none when it is full.
+    pub fn admit(self: &Arc<Self>, max: Option<usize>) -> Option<RoutePlace> {
+        let admitted = self.live.fetch_update(Relaxed, Relaxed, |live| {
+            max.is_none_or(|max| live < max).then_some(live + 1)
+        });
+        admitted.ok().map(|_| RoutePlace {
+            figures: Arc::clone(self),
+        })
+    }
+
+    /// An upgrade request was answered.
+    pub fn handshake(&self, status: u16) {
+        self.metrics
+            .handshakes
+            .with_label_values(&[&self.name, status.to_string().as_str()])
+            .inc();
+    }
+
+    /// A tunnel opened after this long.
+    pub fn opened(&self, upstream: &str, server: &str, took: Duration) {
+        self.handshake_duration.observe(took.as_secs_f64());
+        self.metrics
+            .websockets
+            .with_label_values(&[&self.name, upstream, server])
+            .inc();
+    }
+
+    /// A tunnel ended.
+    pub fn closed(&self, upstream: &str, server: &str, reason: EndReason, lived: Duration) {
+        self.session_duration.observe(lived.as_secs_f64());
+        self.metrics
+            .websockets
+            .with_label_values(&[&self.name, upstream, server])
+            .dec();
+        let labels = [self.name.as_ref(), upstream, reason.word()];
+        self.metrics
+            .websockets_closed
+            .with_label_values(&labels)
+            .inc();
+    }
+
+    /// A close code was sent.
+    pub fn close_code(&self, code: u16, from: &str) {
+        let code = code.to_string();
+        self.metrics
+            .close_codes
+            .with_label_values(&[&self.name, code.as_str(), from])
+            .inc();
+    }
+
+    /// One of the proxy's own pings came back from `client` or `backend`.
+    pub fn ping_rtt(&self, side: &str, took: Duration) {
+        self.metrics
+            .ping_rtt
+            .with_label_values(&[&self.name, side])
+            .observe(took.as_secs_f64());
+    }
+
+    /// The worker's own stripe of message counters.
+    pub fn stripe(&self, worker: usize) -> &Stripe {
+        &self.traffic[worker]
+    }
+}
+
+/// One of a route's places; given back on drop.
+#[derive(Debug)]
+pub struct RoutePlace {
+    figures: Arc<RouteFigures>,
+}
+
+impl Drop for RoutePlace {
+    fn drop(&mut self) {
+        self.figures.live.fetch_sub(1, Relaxed);
+    }
+}

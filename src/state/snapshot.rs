@@ -1,0 +1,112 @@
+//! The configuration in force: immutable, read once per request, replaced as a whole.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+
+use crate::config::Config;
+use crate::config::model::{self, Action};
+use crate::logic::route::Table;
+use crate::telemetry::Metrics;
+
+use super::route::{Route, RouteFigures};
+use super::upstream::Upstream;
+
+/// One generation of the configuration.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What was loaded.
+    pub config: Arc<Config>,
+    /// Listeners by name.
+    pub listeners: HashMap<Arc<str>, Arc<Listener>>,
+    /// Routes in file order.
+    pub routes: Vec<Arc<Route>>,
+    /// Upstreams by name.
+    pub upstreams: HashMap<Arc<str>, Arc<Upstream>>,
+}
+
+/// A listener's settings, ready to use.
+#[derive(Debug)]
+pub struct Listener {
+    /// What the configuration says of it.
+    pub settings: Arc<model::Listener>,
+    /// Its certificates; `None` is plaintext.
+    pub tls: Option<Arc<ServerConfig>>,
+    table: Table,
+}
+
+impl Snapshot {
+    /// A snapshot of `config` that takes over what lives on from the one in force, if there is
+    /// one. Upstreams start without servers: the caller resolves and sets them.
+    pub fn build(
+        config: Arc<Config>,
+        tls: &HashMap<Arc<str>, Arc<ServerConfig>>,
+        before: Option<&Self>,
+        metrics: &Metrics,
+    ) -> Self {
+        let listeners = config.listeners.iter().map(|settings| {
+            let listener = Listener {
+                settings: Arc::clone(settings),
+                tls: tls.get(&settings.name).cloned(),
+                table: table(&settings.name, &config.routes),
+            };
+            (Arc::clone(&settings.name), Arc::new(listener))
+        });
+        let upstreams: HashMap<_, _> = config
+            .upstreams
+            .iter()
+            .map(|settings| {
+                let old = before.and_then(|before| before.upstreams.get(&settings.name));
+                let retries = metrics.retries.with_label_values(&[&settings.name]);
+                let upstream = Upstream::new(Arc::clone(settings), old.map(AsRef::as_ref), retries);
+                (Arc::clone(&settings.name), Arc::new(upstream))
+            })
+            .collect();
+        let figures: HashMap<&str, &Arc<RouteFigures>> = before
+            .iter()
+            .flat_map(|before| &before.routes)
+            .map(|route| (route.settings.name.as_ref(), &route.figures))
+            .collect();
+        let routes = config.routes.iter().map(|settings| {
+            let figures = figures.get(settings.name.as_ref()).map_or_else(
+                || Arc::new(RouteFigures::new(&settings.name, metrics)),
+                |figures| Arc::clone(figures),
+            );
+            let upstream = match &settings.action {
+                Action::Proxy { upstream } => upstreams.get(upstream).cloned(),
+                Action::Respond { .. } | Action::RedirectHttps => None,
+            };
+            let sessions = Arc::new(settings.websocket.session());
+            Arc::new(Route {
+                settings: Arc::clone(settings),
+                sessions,
+                upstream,
+                figures,
+            })
+        });
+        Self {
+            listeners: listeners.collect(),
+            routes: routes.collect(),
+            upstreams,
+            config,
+        }
+    }
+
+    /// The first route in file order that takes this listener, host and path.
+    pub fn route(&self, listener: &str, host: &str, path: &str) -> Option<&Arc<Route>> {
+        let index = self.listeners.get(listener)?.table.find(host, path)?;
+        self.routes.get(index)
+    }
+}
+
+/// The routes that a listener serves.
+fn table(listener: &Arc<str>, routes: &[Arc<model::Route>]) -> Table {
+    let mut table = Table::default();
+    for (index, route) in routes.iter().enumerate() {
+        if route.listeners.is_empty() || route.listeners.contains(listener) {
+            table.add(index, &route.hosts, &route.path);
+        }
+    }
+    table
+}
