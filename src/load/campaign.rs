@@ -134,7 +134,8 @@ fn run_round(
         .transpose()?;
     let jobs = (0..plan.threads)
         .map(|thread| {
-            let security = secure::security(target, &plan.tls)?;
+            let clients = usize::try_from(plan.share(thread)).unwrap_or(usize::MAX);
+            let security = secure::security(target, &plan.tls, clients)?;
             Ok(Job {
                 plan,
                 target,

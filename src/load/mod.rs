@@ -17,6 +17,7 @@ mod process;
 mod report;
 mod schedule;
 mod secure;
+mod sessions;
 mod tally;
 mod target;
 

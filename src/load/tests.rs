@@ -149,7 +149,7 @@ fn tls_is_spoken_and_resumed() {
 
     plan.tls.insecure = false;
     let round = run_one(&plan);
-    assert_eq!(round.tally.faults, [(Fault::Tls, 4)].into());
+    assert_eq!(round.tally.faults, [(Fault::Certificate, 4)].into());
 }
 
 #[test]
