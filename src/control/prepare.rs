@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustls::ServerConfig;
 use rustls::server::ProducesTickets;
@@ -29,13 +30,13 @@ pub async fn prepare(
     servers: &Servers,
 ) -> Result<Arc<Snapshot>, Errors> {
     let tls = certificates(&config, ticketer)?;
-    let snapshot = Snapshot::build(Arc::new(config), &tls, before, metrics);
+    let snapshot = Snapshot::build(Arc::new(config), &tls, before, metrics, servers);
     for (name, upstream) in &snapshot.upstreams {
         let old = before.and_then(|before| before.upstreams.get(name));
         let known =
             |address: &ServerAddress| old.map(|old| old.addresses_of(address)).unwrap_or_default();
         let resolved = resolve(&upstream.settings, known).await;
-        upstream.set_members(&resolved, servers);
+        upstream.set_members(&resolved, servers, Instant::now());
     }
     Ok(Arc::new(snapshot))
 }
