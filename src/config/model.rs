@@ -334,7 +334,7 @@ pub struct Upstream {
     /// Other servers tried.
     pub retries: u32,
     /// Handshakes per server at a time; `None` is any number.
-    pub max_handshakes: Option<usize>,
+    pub max_handshakes: Option<u32>,
     /// Most requests that wait for a server.
     pub queue_length: usize,
     /// How long a request may wait for a server.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use rustls::ServerConfig;
@@ -31,7 +32,7 @@ pub async fn prepare(
     servers: &Servers,
 ) -> Result<Arc<Snapshot>, Refused> {
     let tls = certificates(&config, ticketer)?;
-    let snapshot = Snapshot::build(Arc::new(config), &tls, before, metrics);
+    let snapshot = Snapshot::build(Arc::new(config), &tls, before, metrics, servers);
     let look_ups = snapshot.upstreams.iter().map(async |(name, upstream)| {
         let old = before.and_then(|before| before.upstreams.get(name));
         let known =
@@ -43,7 +44,7 @@ pub async fn prepare(
         if before.is_some() && resolved.iter().all(|(_, addresses)| addresses.is_empty()) {
             return Err(Refused::Unresolved(Arc::clone(&upstream.settings.name)));
         }
-        upstream.set_members(&resolved, servers);
+        upstream.set_members(&resolved, servers, Instant::now());
     }
     Ok(Arc::new(snapshot))
 }

@@ -31,7 +31,7 @@ pub async fn tend(upstream: Arc<Upstream>, shared: Arc<Shared>, drains: Drains) 
         sleep(jittered(interval, fastrand::u64(..))).await;
         let known = |address: &ServerAddress| upstream.addresses_of(address);
         let resolved = resolve(&upstream.settings, known).await;
-        for left in upstream.set_members(&resolved, &shared.servers) {
+        for left in upstream.set_members(&resolved, &shared.servers, Instant::now()) {
             info!(upstream = %upstream.settings.name, server = %left.label, "server left");
             server_left(&upstream, &left, &shared, &drains);
         }
@@ -41,6 +41,7 @@ pub async fn tend(upstream: Arc<Upstream>, shared: Arc<Shared>, drains: Drains) 
 
 /// What `on_server_removed` says of the live sessions of a server that is no longer a member.
 pub fn server_left(upstream: &Upstream, server: &Arc<Server>, shared: &Shared, drains: &Drains) {
+    server.left();
     if upstream.settings.on_server_removed == OnServerRemoved::Drain {
         let sessions = shared
             .registry
@@ -81,7 +82,7 @@ impl Checkers {
         for member in members.iter() {
             let server = &member.server;
             let Some(check) = upstream.settings.health_check.clone() else {
-                server.unchecked();
+                server.unchecked(Instant::now());
                 continue;
             };
             self.by_server.entry(server.key.clone()).or_insert_with(|| {

@@ -1,20 +1,22 @@
-//! Reaching a server: pick, connect, send the request, read the head of the answer, and try
-//! another server for as long as no byte of an answer has come.
+//! Reaching a server: pick or wait for one, connect, send the request, read the head of the
+//! answer, and try another server for as long as no byte of an answer has come.
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, warn};
 
 use crate::config::model;
+use crate::logic::balance::Unavailable;
 use crate::logic::refusal::{BackendFault, BackendTimeout, Refusal, Shortage};
 use crate::logic::request::{ClientKey, Malformed, ResponseHead};
 use crate::state::server::{Phase, Server, Ticket};
-use crate::state::upstream::Upstream;
+use crate::state::upstream::{Pick, Seeker, Upstream};
 
 use super::inbox::{Inbox, NoHead};
 use super::stream::Stream;
@@ -60,21 +62,26 @@ pub async fn reach(
     client: &ClientKey,
     request: &[u8],
 ) -> Result<Reached, Refusal> {
-    let mut tried = Vec::new();
+    let mut seeker = Seeker {
+        client: *client,
+        tried: Vec::new(),
+        turn: None,
+    };
     let mut outcome = Refusal::Unavailable(Shortage::NoServer);
     for _ in 0..=upstream.settings.retries {
-        let now = std::time::Instant::now();
-        let Ok(ticket) = upstream.pick(client, &tried, now) else {
-            break;
+        let pick = match find(upstream, &mut seeker).await {
+            Ok(pick) => pick,
+            Err(Shortage::NoServer) => break,
+            Err(shortage) => return Err(Refusal::Unavailable(shortage)),
         };
-        if !tried.is_empty() {
+        if !seeker.tried.is_empty() {
             upstream.retries.inc();
         }
-        let server = ticket.server();
+        let server = pick.ticket.server();
         match attempt(server, &upstream.settings, request).await {
             Ok((stream, head, inbox)) => {
                 return Ok(Reached {
-                    ticket,
+                    ticket: pick.ticket,
                     stream,
                     head,
                     inbox,
@@ -86,7 +93,7 @@ pub async fn reach(
                 if failure.answered {
                     return Err(failure.refusal);
                 }
-                tried.push(server.id);
+                seeker.tried.push(server.id);
                 outcome = failure.refusal;
             }
         }
@@ -94,9 +101,32 @@ pub async fn reach(
     Err(outcome)
 }
 
+/// The next server for this request: at once where there is one, else in its turn.
+async fn find(upstream: &Upstream, seeker: &mut Seeker) -> Result<Pick, Shortage> {
+    let now = std::time::Instant::now();
+    match upstream.pick(seeker, now) {
+        Ok(pick) => return Ok(pick),
+        Err(Unavailable::Down) => return Err(Shortage::NoServer),
+        Err(Unavailable::Full) => {}
+    }
+    let waiting = upstream.wait(seeker, now).ok_or(Shortage::QueueFull)?;
+    // From its first wait on, so that retries do not wait as long again.
+    let deadline = waiting.since() + upstream.settings.queue_timeout;
+    match timeout_at(deadline.into(), waiting.turn()).await {
+        Ok(handed) => handed.map_err(|_| Shortage::NoServer),
+        Err(_) => Err(Shortage::QueueTimeout),
+    }
+}
+
 /// Counts a failure against a server, and says so when that puts it out.
 pub fn failed(upstream: &Upstream, server: &Server, phase: Phase) {
     if let Some(out) = upstream.failed(server, phase, std::time::Instant::now()) {
+        // Its return is news to those who wait.
+        let entrance = Arc::clone(upstream.entrance());
+        tokio::spawn(async move {
+            sleep(out).await;
+            entrance.serve(std::time::Instant::now());
+        });
         warn!(
             ?server,
             seconds = out.as_secs_f64(),

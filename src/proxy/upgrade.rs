@@ -129,7 +129,7 @@ impl Upgrade {
                 return self.refuse(client, &refusal).await;
             }
         };
-        reached.ticket.server().succeeded();
+        reached.ticket.server().succeeded(Instant::now());
         let mut head = Vec::with_capacity(512);
         write_switching(&reached.head, &admitted.offer, &agreed, &mut head);
         if client.send(&head).await {

@@ -1,5 +1,6 @@
 //! What both planes share in memory: the snapshot in force, and what outlives every snapshot.
 
+pub mod entrance;
 pub mod registry;
 pub mod route;
 pub mod server;
