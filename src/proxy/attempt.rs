@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
@@ -47,7 +48,8 @@ pub struct Reached {
 #[derive(Debug)]
 struct Failure {
     refusal: Refusal,
-    phase: Phase,
+    /// The step that failed; none where the server is not to blame.
+    blame: Option<Phase>,
     /// Whether a byte of an answer had come: then the request is never sent again.
     answered: bool,
 }
@@ -89,8 +91,11 @@ pub async fn reach(
             }
             Err(failure) => {
                 debug!(?server, refusal = %failure.refusal, "attempt failed");
-                failed(upstream, server, failure.phase);
-                if failure.answered {
+                if let Some(phase) = failure.blame {
+                    failed(upstream, server, phase);
+                }
+                // Another server would meet our own shortage too.
+                if failure.answered || failure.blame.is_none() {
                     return Err(failure.refusal);
                 }
                 seeker.tried.push(server.id);
@@ -143,6 +148,10 @@ async fn attempt(
     let connecting = connect(server.key.address, settings.receive_buffer_bytes);
     let mut stream = match timeout(settings.connect_timeout, connecting).await {
         Ok(Ok(stream)) => Stream::Tcp(stream),
+        Ok(Err(error)) if is_our_shortage(&error) => {
+            warn!(?server, %error, "no socket to connect with");
+            return Err(Failure::ours());
+        }
         Ok(Err(_)) => return Err(Failure::at_connect(BackendFault::Unreachable.into())),
         Err(_) => {
             return Err(Failure::at_connect(Refusal::Timeout(
@@ -184,7 +193,8 @@ async fn converse(
     }
     for interim in 0..MAX_INTERIM {
         let head = inbox.head(stream, OPENING, MAX_HEAD_BYTES, deadline).await;
-        let head = head.map_err(|no_head| Failure::of(no_head, interim > 0))?;
+        let answered = interim > 0 || !inbox.is_empty();
+        let head = head.map_err(|no_head| Failure::of(no_head, answered))?;
         let head = ResponseHead::parse(head, MAX_FIELDS);
         let head = head.map_err(|malformed| Failure::of(malformed.into(), true))?;
         if !head.is_interim() {
@@ -193,7 +203,7 @@ async fn converse(
     }
     Err(Failure {
         refusal: BackendFault::InterimFlood.into(),
-        phase: Phase::Handshake,
+        blame: Some(Phase::Handshake),
         answered: true,
     })
 }
@@ -202,7 +212,15 @@ impl Failure {
     const fn at_connect(refusal: Refusal) -> Self {
         Self {
             refusal,
-            phase: Phase::Connect,
+            blame: Some(Phase::Connect),
+            answered: false,
+        }
+    }
+
+    const fn ours() -> Self {
+        Self {
+            refusal: Refusal::Unavailable(Shortage::Overloaded),
+            blame: None,
             answered: false,
         }
     }
@@ -216,10 +234,23 @@ impl Failure {
         };
         Self {
             refusal,
-            phase: Phase::Handshake,
+            blame: Some(Phase::Handshake),
             answered: answered || answered_before,
         }
     }
+}
+
+/// Whether a connect failed for want of descriptors, ports or memory of ours.
+fn is_our_shortage(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    let ours = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+    ];
+    errno.is_some_and(|errno| ours.contains(&errno))
 }
 
 fn malformed(fault: Malformed) -> Refusal {

@@ -69,7 +69,7 @@ impl Upgrade {
             }
             Ok(reached) => {
                 self.route.figures.handshake(reached.head.status());
-                pass(client, &self.request, reached).await
+                pass(client, &self.request, &self.upstream, reached).await
             }
             Err(refusal) => self.refuse(client, &refusal).await,
         }
