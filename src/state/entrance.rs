@@ -54,7 +54,7 @@ impl Entrance {
             desk: Mutex::new(Desk {
                 balance,
                 chooser: Chooser::new(balance),
-                queue: Queue::new(),
+                queue: Queue::default(),
                 in_force: Weak::new(),
             }),
             waiting: AtomicUsize::new(0),

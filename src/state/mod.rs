@@ -6,6 +6,8 @@ pub mod route;
 pub mod server;
 pub mod shared;
 pub mod snapshot;
+#[cfg(test)]
+mod tests;
 pub mod upstream;
 
 pub use shared::Shared;

@@ -30,15 +30,16 @@ pub struct Queue<W> {
     drawn: u64,
 }
 
-impl<W> Queue<W> {
-    /// Nobody waits.
-    pub const fn new() -> Self {
+impl<W> Default for Queue<W> {
+    fn default() -> Self {
         Self {
             waiting: BTreeMap::new(),
             drawn: 0,
         }
     }
+}
 
+impl<W> Queue<W> {
     /// How many wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
@@ -92,7 +93,7 @@ mod tests {
 
     /// A queue of `a`, `b`, `c` … and their turns.
     fn queue(count: u8) -> (Queue<char>, Vec<Turn>) {
-        let (mut queue, now) = (Queue::new(), Instant::now());
+        let (mut queue, now) = (Queue::default(), Instant::now());
         let turns = (0..count).map(|place| {
             let turn = queue.draw(now);
             queue.join(turn, char::from(b'a' + place));
@@ -153,7 +154,7 @@ mod tests {
         fn everybody_is_served_once_or_left_and_never_out_of_order(
             steps in prop::collection::vec((0u8..3, any::<prop::sample::Index>()), 1..200),
         ) {
-            let (mut queue, now) = (Queue::new(), Instant::now());
+            let (mut queue, now) = (Queue::default(), Instant::now());
             let mut turns: Vec<Turn> = vec![];
             let (mut left, mut served) = (vec![], vec![]);
             for (step, which) in steps {
