@@ -4,9 +4,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::flow::{Flow, Sending};
 use crate::support::frame::{BINARY, CLOSE, CONTINUATION, Frame, TEXT};
 use crate::support::stage::last_word;
-use crate::support::wait::{stays_true, wait_until};
 use crate::support::{Connection, Rest, Stage};
 
 /// How long a closing handshake may take, and how much a busy machine may add.
@@ -113,13 +113,10 @@ fn a_stalled_peer_cannot_hold_a_closing_session_past_its_deadline() {
     let (deaf_client, loud_backend) = stage.tunnel();
     let (loud_client, deaf_backend) = stage.tunnel();
     let floods = [
-        flood(loud_backend, Frame::server(BINARY, vec![7; 64 << 10])),
-        flood(loud_client, Frame::client(BINARY, vec![7; 64 << 10])),
+        Flow::of_server(64).send_over(&loud_backend),
+        Flow::of_client(64).send_over(&loud_client),
     ];
-    wait_until("both to be stalled", || {
-        let parked = stage.proxy.metrics().sum("tidegate_parked_bytes", &[]);
-        parked > 64.0 * 1024.0
-    });
+    floods.iter().for_each(Sending::wait_for_stall);
     let start = Instant::now();
     stage.remove_server();
     stage.ended(2.0, "server_drain");
@@ -128,7 +125,8 @@ fn a_stalled_peer_cannot_hold_a_closing_session_past_its_deadline() {
     rest.is_back(&stage.proxy);
     drop((deaf_client, deaf_backend));
     for flood in floods {
-        flood.join().unwrap();
+        // Cut in the middle.
+        flood.sum();
     }
 }
 
@@ -154,21 +152,4 @@ fn a_peer_that_keeps_sending_after_the_close_gets_no_more_time() {
     assert!(start.elapsed() < CLOSING + SLACK, "{:?}", start.elapsed());
     stage.ended(1.0, "server_drain");
     rest.is_back(&stage.proxy);
-}
-
-#[test]
-fn a_session_that_was_not_asked_to_end_does_not() {
-    let stage = stage();
-    let (mut client, mut backend) = stage.tunnel();
-    stays_true(Duration::from_millis(300), "the session to live", || {
-        stage.proxy.metrics().sum("tidegate_websockets", &[]) > 0.5
-    });
-    client.send_frame(&Frame::client(TEXT, "hello"));
-    assert_eq!(backend.frame().text(), "hello");
-}
-
-/// Sends a frame for ever and never reads.
-fn flood(mut connection: Connection, frame: Frame) -> thread::JoinHandle<()> {
-    let wire = frame.encode();
-    thread::spawn(move || while connection.try_send(&wire).is_ok() {})
 }

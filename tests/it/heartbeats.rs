@@ -209,6 +209,7 @@ fn the_proxys_own_pings_do_not_keep_an_idle_session() {
             break frame.close_code();
         }
     };
+    drop(backend);
     assert_eq!(code, Some(1001));
     assert_eq!(client.closed(), 1001);
     assert!(begun.elapsed() >= Duration::from_millis(600));

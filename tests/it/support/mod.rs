@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod connection;
 pub mod digest;
 pub mod echo;
+pub mod flow;
 pub mod frame;
 pub mod log;
 pub mod metrics;
