@@ -19,7 +19,7 @@ use crate::config::model::Bind;
 use crate::control::admin::{self, Admin, Token};
 use crate::control::drain::{Drains, drain};
 use crate::control::listeners::Listeners;
-use crate::control::prepare::prepare;
+use crate::control::prepare::{access_log, prepare};
 use crate::control::reload::{Refused, ReloadRequest, Reloader, Source, max_connections};
 use crate::logic::reason::EndReason;
 use crate::proxy::connection::{Context, serve};
@@ -30,11 +30,14 @@ use crate::runtime::workers::Workers;
 use crate::state::Shared;
 use crate::state::server::Servers;
 use crate::telemetry::Metrics;
+use crate::telemetry::access::{AccessLog, WriterThread};
 use crate::telemetry::log::LogControl;
 use crate::tls;
 
 /// What a closing handshake needs at the end of `shutdown_grace`: the peer's Close and the end of TCP.
 const CLOSING_TIME: Duration = Duration::from_secs(6);
+/// What the access log may need for the lines that wait when the process ends.
+const ACCESS_LOG_TIME: Duration = Duration::from_secs(2);
 /// Reload requests of the admin API that may wait for one under way.
 const RELOAD_QUEUE: usize = 16;
 
@@ -94,6 +97,7 @@ struct Process {
     signals: Signals,
     reload_requests: mpsc::Receiver<ReloadRequest>,
     admin: Option<SocketAddr>,
+    access_thread: WriterThread,
     _admin_tasks: JoinSet<()>,
 }
 
@@ -106,12 +110,20 @@ impl Process {
         let descriptors = descriptors::raise_limit();
         let count = worker_count(&config);
         let metrics = Metrics::new(count)?;
+        let sink = access_log(&config).map_err(Refused::from)?;
+        let (access, access_thread) = AccessLog::start(sink, metrics.access_log_dropped.clone())?;
         let servers = Servers::new(metrics.clone());
         let ticketer = tls::ticketer()?;
         let prepared = prepare(config, None, &ticketer, &metrics, &servers).await;
         let snapshot = prepared.map_err(Refused::from)?;
         let config = Arc::clone(&snapshot.config);
-        let shared = Arc::new(Shared::new(metrics.clone(), servers, snapshot, count));
+        let shared = Arc::new(Shared::new(
+            metrics.clone(),
+            access,
+            servers,
+            snapshot,
+            count,
+        ));
 
         let capacity = Capacity::new(max_connections(&config, descriptors));
         let workers = Arc::new(start_workers(count, &shared)?);
@@ -149,6 +161,7 @@ impl Process {
             signals,
             reload_requests,
             admin,
+            access_thread,
             _admin_tasks: admin_tasks,
         })
     }
@@ -168,6 +181,7 @@ impl Process {
                     Order::Reload => drop(self.reloader.reload().await),
                     Order::Stop => break,
                     Order::StopNow => return self.end(),
+                    Order::ReopenLogs => self.reloader.reopen_logs(),
                 },
                 Some(answer) = self.reload_requests.recv() => {
                     let outcome = self.reloader.reload().await;
@@ -210,21 +224,23 @@ impl Process {
                     warn!(connections = self.capacity.open(), "grace is over, cutting the rest");
                 }
             }
-            order = stop_order(&mut self.signals) => info!(?order, "stopping now"),
+            order = stop_order(&mut self.signals, &self.reloader) => info!(?order, "stopping now"),
         }
     }
 
     fn end(self) {
         self.workers.stop();
+        self.access_thread.finish(ACCESS_LOG_TIME);
         info!("stopped");
     }
 }
 
 /// The next order that means "now".
-async fn stop_order(signals: &mut Signals) -> Order {
+async fn stop_order(signals: &mut Signals, reloader: &Reloader) -> Order {
     loop {
         match signals.next().await {
             Order::Reload => warn!("stopping, not reloading"),
+            Order::ReopenLogs => reloader.reopen_logs(),
             order => return order,
         }
     }

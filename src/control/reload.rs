@@ -19,7 +19,7 @@ use crate::telemetry::log::LogControl;
 
 use super::drain::Drains;
 use super::listeners::{BindError, Listeners};
-use super::prepare::prepare;
+use super::prepare::{access_log, prepare};
 use super::tend::{server_left, tend};
 use super::watch::Watch;
 
@@ -137,6 +137,8 @@ impl Reloader {
         let config = self.source.load().await?;
         let before = self.shared.snapshot();
         let bound = self.listeners.bind(&config)?;
+        let redirected = config.log.access != before.config.log.access;
+        let sink = redirected.then(|| access_log(&config)).transpose()?;
         let snapshot = prepare(
             config,
             Some(&before),
@@ -149,6 +151,9 @@ impl Reloader {
         self.shared.replace(Arc::clone(&snapshot));
         self.listeners.put_in_force(bound);
         self.log.apply(snapshot.config.log.level);
+        if let Some(sink) = sink {
+            self.shared.access.direct(sink);
+        }
         self.capacity
             .resize(max_connections(&snapshot.config, self.descriptors));
         self.tend(&snapshot);
@@ -157,6 +162,17 @@ impl Reloader {
         self.shared.servers.prune();
         let changes = config::diff(&before.config, &snapshot.config);
         Ok(changes.iter().map(ToString::to_string).collect())
+    }
+
+    /// Opens the access log's file anew, so that the one it was may be taken away.
+    pub fn reopen_logs(&self) {
+        match access_log(&self.shared.snapshot().config) {
+            Ok(sink) => {
+                self.shared.access.direct(sink);
+                info!("access log reopened");
+            }
+            Err(error) => warn!(%error, "access log not reopened, the old file is kept"),
+        }
     }
 
     fn tend(&mut self, snapshot: &Snapshot) {

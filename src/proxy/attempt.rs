@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
@@ -39,6 +40,17 @@ pub struct Reached {
     pub head: ResponseHead,
     /// What came behind it.
     pub inbox: Inbox,
+    /// How many other servers were tried before.
+    pub retries: u32,
+}
+
+/// No server answered.
+#[derive(Debug)]
+pub struct Unreached {
+    /// What the client is told.
+    pub refusal: Refusal,
+    /// The last server that was tried, and how many others before.
+    pub tried: Option<(Arc<Server>, u32)>,
 }
 
 /// How an attempt on a server failed.
@@ -54,20 +66,23 @@ struct Failure {
 /// fails before it answered is replaced by another, `retries` times.
 ///
 /// # Errors
-/// What the client is told: of the last attempt when all failed, 503 when there was no server.
+/// The failure of the last attempt when all failed, 503 when there was no server.
 pub async fn reach(
     upstream: &Upstream,
     client: &ClientKey,
     request: &[u8],
-) -> Result<Reached, Refusal> {
+) -> Result<Reached, Unreached> {
     let mut tried = Vec::new();
-    let mut outcome = Refusal::Unavailable(Shortage::NoServer);
-    for _ in 0..=upstream.settings.retries {
+    let mut outcome = Unreached {
+        refusal: Refusal::Unavailable(Shortage::NoServer),
+        tried: None,
+    };
+    for retries in 0..=upstream.settings.retries {
         let now = std::time::Instant::now();
         let Ok(ticket) = upstream.pick(client, &tried, now) else {
             break;
         };
-        if !tried.is_empty() {
+        if retries > 0 {
             upstream.retries.inc();
         }
         let server = ticket.server();
@@ -78,16 +93,20 @@ pub async fn reach(
                     stream,
                     head,
                     inbox,
+                    retries,
                 });
             }
             Err(failure) => {
                 debug!(?server, refusal = %failure.refusal, "attempt failed");
                 failed(upstream, server, failure.phase);
+                outcome = Unreached {
+                    refusal: failure.refusal,
+                    tried: Some((Arc::clone(server), retries)),
+                };
                 if failure.answered {
-                    return Err(failure.refusal);
+                    break;
                 }
                 tried.push(server.id);
-                outcome = failure.refusal;
             }
         }
     }

@@ -24,6 +24,7 @@ use super::exchange::{Next, exchange};
 use super::inbox::{Inbox, NoHead};
 use super::secure::secure;
 use super::stream::Stream;
+use super::visit::Visit;
 
 /// How long a client may go on sending after the proxy's last answer on its connection.
 const LINGER: Duration = Duration::from_secs(2);
@@ -101,11 +102,15 @@ pub struct ClientConnection {
 
 impl ClientConnection {
     async fn serve(mut self, context: Context) {
-        let mut deadline = Instant::now() + self.listener.settings.header_timeout;
         loop {
-            let head = match self.head(deadline).await {
+            let begun = Instant::now();
+            let head = match self.head(begun).await {
                 Ok(head) => head,
-                Err(Some(refusal)) => return self.refuse(&refusal).await,
+                Err(Some(refusal)) => {
+                    let visit = Visit::begin(&context.shared.access, &self, begun.into_std());
+                    visit.refused(&refusal);
+                    return self.refuse(&refusal).await;
+                }
                 Err(None) => return,
             };
             match exchange(&context, self, head).await {
@@ -116,13 +121,13 @@ impl ClientConnection {
             if !self.wait_for_next(&context.shared).await {
                 return self.linger().await;
             }
-            deadline = Instant::now() + self.listener.settings.header_timeout;
         }
     }
 
     /// The next request's head, or what to answer in its place; nothing when the client left.
-    async fn head(&mut self, deadline: Instant) -> Result<RequestHead, Option<Refusal>> {
+    async fn head(&mut self, begun: Instant) -> Result<RequestHead, Option<Refusal>> {
         let settings = &self.listener.settings;
+        let deadline = begun + settings.header_timeout;
         let head = self
             .inbox
             .head(&mut self.stream, b"", settings.max_header_bytes, deadline)

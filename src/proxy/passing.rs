@@ -13,7 +13,8 @@ use crate::logic::request::{Framing, Request};
 
 use super::attempt::Reached;
 use super::connection::ClientConnection;
-use super::exchange::{Next, conclude};
+use super::exchange::{Next, refuse};
+use super::visit::Visit;
 
 /// Longest silence inside the answer's body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -21,14 +22,20 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 const READ_BYTES: usize = 16 * 1024;
 
 /// Passes the answer on.
-pub async fn pass(mut client: ClientConnection, request: &Request, reached: Reached) -> Next {
+pub async fn pass(
+    mut client: ClientConnection,
+    visit: Visit,
+    request: &Request,
+    reached: Reached,
+) -> Next {
     let framing = match Framing::of_response(&reached.head, request.method()) {
         Ok(framing) => framing,
         Err(fault) => {
-            let refusal = crate::logic::refusal::Refusal::from(BackendFault::Head(fault));
-            return conclude(client, refusal.answer(), Some(request)).await;
+            let refusal = BackendFault::Head(fault).into();
+            return refuse(client, visit, &refusal, Some(request)).await;
         }
     };
+    visit.passed(reached.head.status());
     let closes = !request.keeps_alive() || framing == Framing::UntilClose;
     let mut head = Vec::with_capacity(512);
     write_response(&reached.head, framing, closes, &mut head);
