@@ -14,10 +14,12 @@
     reason = "a failed step of a test is a failed test"
 )]
 
+mod access_log;
 mod architecture;
 mod backend_answers;
 mod balance;
 mod cli;
+mod config;
 mod demo;
 mod docs;
 mod faults;
