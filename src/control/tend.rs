@@ -1,7 +1,7 @@
 //! Looks after the servers of one upstream: looks their names up again, checks their health,
 //! and sees to the live sessions of those that leave or fail.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,7 @@ pub async fn tend(upstream: Arc<Upstream>, shared: Arc<Shared>, drains: Drains) 
             info!(upstream = %upstream.settings.name, server = %left.label, "server left");
             server_left(&upstream, &left, &shared, &drains);
         }
+        shared.servers.prune();
     }
 }
 
@@ -69,8 +70,9 @@ impl Checkers {
     /// Starts and stops tasks until there is one for each member.
     fn fit(&mut self, upstream: &Arc<Upstream>, shared: &Arc<Shared>, drains: &Drains) {
         let members = upstream.members();
+        let staying: HashSet<_> = members.iter().map(|member| &member.server.key).collect();
         self.by_server.retain(|key, task| {
-            let stays = members.iter().any(|member| member.server.key == *key);
+            let stays = staying.contains(key);
             if !stays {
                 task.abort();
             }

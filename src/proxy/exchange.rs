@@ -31,13 +31,17 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
     visit.head(&head);
     let request = match Request::check(head) {
         Ok(request) => request,
-        Err(refusal) => return refuse(client, visit, &refusal, None).await,
+        Err(refusal) => {
+            client.count_refused(&context.shared, &refusal);
+            return refuse(client, visit, &refusal, None).await;
+        }
     };
     let caller = caller(&client, &request);
     visit.understood(&request, &caller);
     let snapshot = context.shared.snapshot();
     let (listener, host) = (&client.listener.settings.name, request.host().name());
     let Some(route) = snapshot.route(listener, host, request.path()) else {
+        client.count_refused(&context.shared, &Refusal::NoRoute);
         return refuse(client, visit, &Refusal::NoRoute, Some(&request)).await;
     };
     let route = Arc::clone(route);

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::logic::reason::EndReason;
+use crate::logic::websocket::frame::Header;
 use crate::logic::websocket::{End, Output, Session, Side};
 
 use super::account::Account;
@@ -32,6 +33,15 @@ pub struct Relay {
     park_limit: usize,
     started: bool,
     ended: bool,
+}
+
+/// How pumping a direction stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pumped {
+    /// A waker is registered for when there is more to do.
+    Waits,
+    /// The session does not want to read; nothing wakes us for this side.
+    Rests,
 }
 
 /// One peer: its stream, what it has not taken yet, and how far its ends are.
@@ -94,40 +104,58 @@ impl Relay {
         {
             self.session.elapsed(now);
         }
-        self.pump(Side::Client, cx, now);
-        self.pump(Side::Backend, cx, now);
-        for side in [Side::Client, Side::Backend] {
+        let rests = Side::BOTH.map(|side| self.pump(side, cx, now) == Pumped::Rests);
+        for side in Side::BOTH {
             self.inject(side, cx, now);
             self.settle(side, cx, now);
         }
+        // What one side did may have set the other going again after its turn.
+        let goes_on = |(side, rests): (Side, bool)| rests && self.may_pump(side);
+        if Side::BOTH.into_iter().zip(rests).any(goes_on) {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn may_pump(&self, from: Side) -> bool {
+        let stream = match from {
+            Side::Client => &self.client.stream,
+            Side::Backend => &self.backend.stream,
+        };
+        stream.is_some() && (self.session.reads(from) || self.session.resumes(from))
     }
 
     /// Moves what `from` has sent for as long as the other side takes it.
-    fn pump(&mut self, from: Side, cx: &mut Context<'_>, now: Instant) {
+    fn pump(&mut self, from: Side, cx: &mut Context<'_>, now: Instant) -> Pumped {
         for _ in 0..CHUNKS_PER_TURN {
             self.flush(from.other(), cx, now);
             if self.session.resumes(from) {
                 scratch::with(|scratch| self.pass(from, scratch, 0, cx, now));
-            } else if !self.session.reads(from) || self.read(from, cx, now).is_pending() {
-                return;
+            } else if !self.session.reads(from) {
+                return Pumped::Rests;
+            } else if self.read(from, cx, now).is_pending() {
+                return Pumped::Waits;
             }
         }
         cx.waker().wake_by_ref();
+        Pumped::Waits
     }
 
     /// Reads one chunk and passes on what the session lets through.
     fn read(&mut self, from: Side, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         scratch::with(|scratch| {
-            let limit = self
-                .park_limit
-                .min(SCRATCH_BYTES)
-                .min(self.session.read_limit(from));
+            // One header more than may be parked: a message of just that size passes in one piece.
+            let most = (self.park_limit + Header::MAX_LEN).min(SCRATCH_BYTES);
+            let limit = most.min(self.session.read_limit(from));
             let Some(stream) = self.half(from).stream.as_mut() else {
                 return Poll::Pending;
             };
             let mut buf = ReadBuf::new(&mut scratch[Session::HEADROOM..][..limit]);
             match Pin::new(stream).poll_read(cx, &mut buf) {
                 Poll::Pending => return Poll::Pending,
+                // A TLS peer that ends TCP without close_notify; what it sent is whole all the same.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.session.end_of_stream(from, now);
+                }
                 Poll::Ready(Err(_)) => self.session.broken(from, now),
                 Poll::Ready(Ok(())) => match buf.filled().len() {
                     0 => self.session.end_of_stream(from, now),
@@ -191,7 +219,7 @@ impl Relay {
                 half.parked.push(&bytes[written..]);
                 self.weigh(to, now);
             }
-            Err(_) => self.lost(to, now),
+            Err(_) => self.lost(to, cx, now),
         }
     }
 
@@ -203,7 +231,7 @@ impl Relay {
         }
         match half.drain(cx) {
             Ok(()) => self.weigh(to, now),
-            Err(_) => self.lost(to, now),
+            Err(_) => self.lost(to, cx, now),
         }
     }
 
@@ -231,9 +259,11 @@ impl Relay {
         }
     }
 
-    fn lost(&mut self, side: Side, now: Instant) {
+    fn lost(&mut self, side: Side, cx: &Context<'_>, now: Instant) {
         self.session.broken(side, now);
         self.cut(side, now);
+        // The session may have something to say to the other side, which may have had its turn.
+        cx.waker().wake_by_ref();
     }
 
     fn cut(&mut self, side: Side, now: Instant) {

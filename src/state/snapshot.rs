@@ -77,7 +77,7 @@ impl Snapshot {
                 Action::Proxy { upstream } => upstreams.get(upstream).cloned(),
                 Action::Respond { .. } | Action::RedirectHttps => None,
             };
-            let sessions = Arc::new(settings.websocket.session());
+            let sessions = Arc::new(settings.websocket.session.clone());
             Arc::new(Route {
                 settings: Arc::clone(settings),
                 sessions,

@@ -1,5 +1,6 @@
 //! A named set of servers, and the one place that picks among them: exact across all workers.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -74,13 +75,14 @@ impl Upstream {
         servers: &Servers,
     ) -> Vec<Arc<Server>> {
         let mut members: Vec<Member> = Vec::new();
+        let mut staying = HashSet::new();
         for (spec, addresses) in resolved {
             for address in addresses {
                 let key = ServerKey {
                     upstream: Arc::clone(&self.settings.name),
                     address: *address,
                 };
-                if members.iter().all(|member| member.server.key != key) {
+                if staying.insert(key.clone()) {
                     members.push(Member {
                         server: servers.adopt(key),
                         spec: spec.clone(),
@@ -88,9 +90,8 @@ impl Upstream {
                 }
             }
         }
-        let members = Arc::new(members);
-        let before = self.members.swap(Arc::clone(&members));
-        let left = |old: &&Member| members.iter().all(|new| new.server.key != old.server.key);
+        let before = self.members.swap(Arc::new(members));
+        let left = |old: &&Member| !staying.contains(&old.server.key);
         before
             .iter()
             .filter(left)
