@@ -21,8 +21,10 @@ use crate::config::model::Bind;
 use crate::control::admin::{self, Admin, Token};
 use crate::control::drain::{Drains, drain};
 use crate::control::listeners::Listeners;
-use crate::control::prepare::prepare;
-use crate::control::reload::{Refused, ReloadRequest, Reloader, Source, max_connections};
+use crate::control::prepare::{access_log, prepare};
+use crate::control::reload::{
+    Refused, ReloadRequest, Reloader, Source, max_connections, reopen_logs,
+};
 use crate::logic::reason::EndReason;
 use crate::proxy::connection::{Context, serve};
 use crate::runtime::acceptor::Capacity;
@@ -32,11 +34,14 @@ use crate::runtime::workers::Workers;
 use crate::state::Shared;
 use crate::state::server::Servers;
 use crate::telemetry::Metrics;
+use crate::telemetry::access::{AccessLog, WriterThread};
 use crate::telemetry::log::LogControl;
 use crate::tls;
 
 /// What a closing handshake needs at the end of `shutdown_grace`: the peer's Close and the end of TCP.
 const CLOSING_TIME: Duration = Duration::from_secs(6);
+/// What the access log may need for the lines that wait when the process ends.
+const ACCESS_LOG_TIME: Duration = Duration::from_secs(2);
 /// Reload requests of the admin API that may wait for one under way.
 const RELOAD_QUEUE: usize = 16;
 
@@ -85,7 +90,7 @@ pub fn run(source: Source, started: impl FnOnce(Addresses)) -> Result<(), StartE
         let mut signals = Signals::take()?;
         let process = tokio::select! {
             process = Process::start(source) => process?,
-            _ = stop_order(&mut signals) => return Ok(()),
+            _ = stop_order(&mut signals, || ()) => return Ok(()),
         };
         started(process.addresses());
         process.serve(signals).await;
@@ -103,6 +108,7 @@ struct Process {
     reloader: Reloader,
     reload_requests: mpsc::Receiver<ReloadRequest>,
     admin: Option<SocketAddr>,
+    access_thread: WriterThread,
     _admin_tasks: JoinSet<()>,
 }
 
@@ -113,11 +119,19 @@ impl Process {
         let descriptors = descriptors::raise_limit();
         let count = worker_count(&config);
         let metrics = Metrics::new(count)?;
+        let sink = access_log(&config).map_err(Refused::from)?;
+        let (access, access_thread) = AccessLog::start(sink, metrics.access_log_dropped.clone())?;
         let servers = Servers::new(metrics.clone());
         let ticketer = tls::ticketer()?;
         let snapshot = prepare(config, None, &ticketer, &metrics, &servers).await?;
         let config = Arc::clone(&snapshot.config);
-        let shared = Arc::new(Shared::new(metrics.clone(), servers, snapshot, count));
+        let shared = Arc::new(Shared::new(
+            metrics.clone(),
+            access,
+            servers,
+            snapshot,
+            count,
+        ));
 
         let capacity = Capacity::new(max_connections(&config, descriptors));
         let workers = Arc::new(start_workers(count, &shared)?);
@@ -154,6 +168,7 @@ impl Process {
             reloader,
             reload_requests,
             admin,
+            access_thread,
             _admin_tasks: admin_tasks,
         })
     }
@@ -173,6 +188,10 @@ impl Process {
                 () = std::future::ready(()), if std::mem::take(&mut again) => None,
                 order = signals.next() => match order {
                     Order::Reload => None,
+                    Order::ReopenLogs => {
+                        reopen_logs(&self.shared);
+                        continue;
+                    }
                     order => break order,
                 },
                 Some(requester) = self.reload_requests.recv() => Some(requester),
@@ -183,6 +202,7 @@ impl Process {
                     outcome = &mut reload => break outcome,
                     order = signals.next() => match order {
                         Order::Reload => again = true,
+                        Order::ReopenLogs => reopen_logs(&self.shared),
                         // Nothing is in force before a reload's end, so a stop may break in.
                         order => break 'serving order,
                     },
@@ -197,6 +217,7 @@ impl Process {
             self.drain(&mut signals).await;
         }
         self.workers.stop();
+        self.access_thread.finish(ACCESS_LOG_TIME);
         info!("stopped");
     }
 
@@ -231,16 +252,19 @@ impl Process {
                     warn!(connections = self.capacity.open(), "grace is over, cutting the rest");
                 }
             }
-            order = stop_order(signals) => info!(?order, "stopping now"),
+            order = stop_order(signals, || reopen_logs(&self.shared)) => {
+                info!(?order, "stopping now");
+            }
         }
     }
 }
 
-/// The next order that means "now".
-async fn stop_order(signals: &mut Signals) -> Order {
+/// The next order that means "now"; others are carried out with `reopen`, or refused.
+async fn stop_order(signals: &mut Signals, reopen: impl Fn()) -> Order {
     loop {
         match signals.next().await {
             Order::Reload => warn!("busy, SIGHUP is not heard"),
+            Order::ReopenLogs => reopen(),
             order => return order,
         }
     }

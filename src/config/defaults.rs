@@ -54,6 +54,11 @@ pub const MAX_RETRIES: u64 = 100;
 /// Most checks in a row that a server's state may wait for.
 pub const MAX_CHECKS: u64 = 1000;
 
+/// Lines of the access log that may wait to be written; more are dropped and counted.
+pub const ACCESS_LOG_QUEUE: usize = 8192;
+/// Bytes of a text in the access log that a peer chose; what is longer is cut and marked.
+pub const ACCESS_LOG_TEXT_BYTES: usize = 1024;
+
 /// `server.shutdown_grace`.
 pub const SHUTDOWN_GRACE: Duration = seconds(30);
 

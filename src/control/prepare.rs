@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,11 +12,12 @@ use futures_util::future::join_all;
 use rustls::ServerConfig;
 use rustls::server::ProducesTickets;
 
-use crate::config::model::ServerAddress;
+use crate::config::model::{AccessLog, ServerAddress};
 use crate::config::{Config, Errors, Problem};
 use crate::state::Snapshot;
 use crate::state::server::Servers;
 use crate::telemetry::Metrics;
+use crate::telemetry::access::Sink;
 use crate::tls;
 
 use super::reload::Refused;
@@ -75,6 +78,32 @@ pub fn certificates(
     } else {
         Err(problems.into_iter().collect())
     }
+}
+
+/// Opens the access log's target.
+///
+/// # Errors
+/// Why it can't be written, at the key that names it.
+pub fn access_log(config: &Config) -> Result<Sink, Errors> {
+    Sink::open(&config.log.access).map_err(|error| unwritable(config, &error))
+}
+
+/// Whether [`access_log`] would work, as far as that shows without making a file.
+///
+/// # Errors
+/// As there.
+pub fn check_access_log(config: &Config) -> Result<(), Errors> {
+    Sink::check(&config.log.access).map_err(|error| unwritable(config, &error))
+}
+
+fn unwritable(config: &Config, error: &io::Error) -> Errors {
+    let path = match &config.log.access {
+        AccessLog::File(path) => path.as_path(),
+        AccessLog::Off | AccessLog::Stdout => Path::new("standard output"),
+    };
+    let what = format!("can't be written: {error}");
+    let problem = config.provenance.problem_with_file(path, what);
+    std::iter::once(problem).collect()
 }
 
 fn problem(config: &Config, error: &tls::Error) -> Problem {

@@ -20,7 +20,7 @@ use crate::telemetry::log::LogControl;
 
 use super::drain::Drains;
 use super::listeners::{BindError, Listeners};
-use super::prepare::prepare;
+use super::prepare::{access_log, prepare};
 use super::tend::{server_left, tend};
 use super::watch::{Watch, fingerprint};
 
@@ -143,6 +143,8 @@ impl Reloader {
         let files = fingerprint(&before.config.files, &before.config.directories);
         let config = self.source.load().await?;
         let bound = self.listeners.bind(&config)?;
+        let redirected = config.log.access != before.config.log.access;
+        let sink = redirected.then(|| access_log(&config)).transpose()?;
         let snapshot = prepare(
             config,
             Some(&before),
@@ -155,6 +157,9 @@ impl Reloader {
         self.shared.replace(Arc::clone(&snapshot));
         self.listeners.put_in_force(bound);
         self.log.apply(snapshot.config.log.level);
+        if let Some(sink) = sink {
+            self.shared.access.direct(sink);
+        }
         self.capacity
             .resize(max_connections(&snapshot.config, self.descriptors));
         let same_files = before.config.files == snapshot.config.files;
@@ -222,6 +227,17 @@ impl Reloader {
         metrics
             .last_reload_timestamp
             .set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    }
+}
+
+/// Opens the access log's file anew, so that the one it was may be taken away.
+pub fn reopen_logs(shared: &Shared) {
+    match access_log(&shared.snapshot().config) {
+        Ok(sink) => {
+            shared.access.direct(sink);
+            info!("access log reopened");
+        }
+        Err(error) => warn!(%error, "access log not reopened, the old file is kept"),
     }
 }
 

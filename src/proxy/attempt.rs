@@ -42,6 +42,17 @@ pub struct Reached {
     pub head: ResponseHead,
     /// What came behind it.
     pub inbox: Inbox,
+    /// How many other servers were tried before.
+    pub retries: u32,
+}
+
+/// No server answered.
+#[derive(Debug)]
+pub struct Unreached {
+    /// What the client is told.
+    pub refusal: Refusal,
+    /// The last server that was tried, and how many others before.
+    pub tried: Option<(Arc<Server>, u32)>,
 }
 
 /// How an attempt on a server failed.
@@ -58,25 +69,25 @@ struct Failure {
 /// fails before it answered is replaced by another, `retries` times.
 ///
 /// # Errors
-/// What the client is told: of the last attempt when all failed, 503 when there was no server.
+/// The failure of the last attempt when all failed, 503 when there was no server.
 pub async fn reach(
     upstream: &Upstream,
     client: &ClientKey,
     request: &[u8],
-) -> Result<Reached, Refusal> {
+) -> Result<Reached, Unreached> {
     let mut seeker = Seeker {
         client: *client,
         tried: Vec::new(),
         turn: None,
     };
-    let mut outcome = Refusal::Unavailable(Shortage::NoServer);
-    for _ in 0..=upstream.settings.retries {
+    let mut outcome = Unreached::by(Shortage::NoServer);
+    for retries in 0..=upstream.settings.retries {
         let pick = match find(upstream, &mut seeker).await {
             Ok(pick) => pick,
             Err(Shortage::NoServer) => break,
-            Err(shortage) => return Err(Refusal::Unavailable(shortage)),
+            Err(shortage) => return Err(Unreached::by(shortage)),
         };
-        if !seeker.tried.is_empty() {
+        if retries > 0 {
             upstream.retries.inc();
         }
         let server = pick.ticket.server();
@@ -87,6 +98,7 @@ pub async fn reach(
                     stream,
                     head,
                     inbox,
+                    retries,
                 });
             }
             Err(failure) => {
@@ -94,12 +106,15 @@ pub async fn reach(
                 if let Some(phase) = failure.blame {
                     failed(upstream, server, phase);
                 }
+                outcome = Unreached {
+                    refusal: failure.refusal,
+                    tried: Some((Arc::clone(server), retries)),
+                };
                 // Another server would meet our own shortage too.
                 if failure.answered || failure.blame.is_none() {
-                    return Err(failure.refusal);
+                    break;
                 }
                 seeker.tried.push(server.id);
-                outcome = failure.refusal;
             }
         }
     }
@@ -206,6 +221,15 @@ async fn converse(
         blame: Some(Phase::Handshake),
         answered: true,
     })
+}
+
+impl Unreached {
+    const fn by(shortage: Shortage) -> Self {
+        Self {
+            refusal: Refusal::Unavailable(shortage),
+            tried: None,
+        }
+    }
 }
 
 impl Failure {

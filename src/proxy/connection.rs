@@ -24,6 +24,7 @@ use super::exchange::{Next, exchange};
 use super::inbox::{Inbox, NoHead};
 use super::secure::secure;
 use super::stream::Stream;
+use super::visit::Visit;
 
 /// How long a client may go on sending after the proxy's last answer on its connection.
 const LINGER: Duration = Duration::from_secs(2);
@@ -117,7 +118,7 @@ impl ClientConnection {
                 Waited::Bytes => {}
                 Waited::Ended => return self.linger().await,
                 Waited::TimedOut if first => {
-                    return self.refuse(&context, &Refusal::HeadTimeout).await;
+                    return self.refuse(&context, began, &Refusal::HeadTimeout).await;
                 }
                 Waited::TimedOut => return self.linger().await,
             }
@@ -127,7 +128,7 @@ impl ClientConnection {
             let deadline = from + self.listener.settings.header_timeout;
             let head = match self.head(deadline).await {
                 Ok(head) => head,
-                Err(Some(refusal)) => return self.refuse(&context, &refusal).await,
+                Err(Some(refusal)) => return self.refuse(&context, from, &refusal).await,
                 Err(None) => return,
             };
             match exchange(&context, self, head).await {
@@ -200,8 +201,10 @@ impl ClientConnection {
         self.inbox.take()
     }
 
-    async fn refuse(mut self, context: &Context, refusal: &Refusal) {
+    /// Refuses what was waited for since `from`, and ends.
+    async fn refuse(mut self, context: &Context, from: Instant, refusal: &Refusal) {
         self.count_refused(&context.shared, refusal);
+        Visit::begin(&context.shared.access, &self, from.into_std()).refused(refusal);
         debug!(peer = %self.ends.peer, refusal = refusal.word(), "request refused");
         if self.answer(&refusal.answer().closing()).await {
             self.linger().await;

@@ -16,7 +16,8 @@ use crate::state::upstream::Upstream;
 
 use super::attempt::{Reached, failed};
 use super::connection::ClientConnection;
-use super::exchange::{Next, conclude};
+use super::exchange::{Next, refuse};
+use super::visit::Visit;
 
 /// Longest silence inside the answer's body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -26,6 +27,7 @@ const READ_BYTES: usize = 16 * 1024;
 /// Passes the answer on.
 pub async fn pass(
     mut client: ClientConnection,
+    visit: Visit,
     request: &Request,
     upstream: &Upstream,
     reached: Reached,
@@ -35,12 +37,13 @@ pub async fn pass(
         Ok(framing) => framing,
         Err(fault) => {
             failed(upstream, server, Phase::Handshake);
-            let refusal = crate::logic::refusal::Refusal::from(BackendFault::Head(fault));
-            return conclude(client, refusal.answer(), Some(request)).await;
+            let refusal = BackendFault::Head(fault).into();
+            return refuse(client, visit, &refusal, Some(request)).await;
         }
     };
     // It refused the upgrade in order: no failure in a row.
     server.succeeded(Instant::now());
+    visit.passed(reached.head.status());
     let closes = !request.keeps_alive() || framing == Framing::UntilClose;
     let mut head = Vec::with_capacity(512);
     write_response(&reached.head, framing, closes, &mut head);

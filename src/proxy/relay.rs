@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use crate::logic::reason::EndReason;
 use crate::logic::websocket::frame::Header;
 use crate::logic::websocket::{End, Output, Session, Side};
 
@@ -31,6 +32,7 @@ pub struct Relay {
     account: Account,
     park_limit: usize,
     started: bool,
+    ended: bool,
 }
 
 /// How pumping a direction stopped.
@@ -80,6 +82,7 @@ impl Relay {
             account,
             park_limit,
             started: false,
+            ended: false,
         }
     }
 
@@ -301,6 +304,12 @@ impl Relay {
         (self.client.is_over() && self.backend.is_over()).then_some(end)
     }
 
+    fn settle_account(&mut self, end: &End, now: Instant) {
+        self.ended = true;
+        self.account.publish(&self.session);
+        self.account.closed(&self.session, end, now);
+    }
+
     const fn half(&mut self, side: Side) -> &mut Half {
         match side {
             Side::Client => &mut self.client,
@@ -315,14 +324,14 @@ impl Future for Relay {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
         let now = Instant::now();
         self.turn(cx, now);
+        if let Some(end) = self.over() {
+            self.settle_account(&end, now);
+            return Poll::Ready(end);
+        }
         let Self {
             session, account, ..
         } = &mut *self;
         account.publish(session);
-        if let Some(end) = self.over() {
-            self.account.closed(&end, now);
-            return Poll::Ready(end);
-        }
         self.arm(cx, now);
         Poll::Pending
     }
@@ -330,6 +339,10 @@ impl Future for Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
+        if !self.ended {
+            let end = self.session.reason().unwrap_or_else(cut_short);
+            self.settle_account(&end, Instant::now());
+        }
         self.account
             .parked_bytes
             .sub(gauge(self.client.weighed + self.backend.weighed));
@@ -431,6 +444,19 @@ impl Parked {
         } else {
             self
         }
+    }
+}
+
+/// The end of a session that nobody decided: its task was dropped, with the process or by a panic.
+fn cut_short() -> End {
+    End {
+        reason: if std::thread::panicking() {
+            EndReason::InternalError
+        } else {
+            EndReason::Shutdown
+        },
+        close_code: None,
+        close_from: None,
     }
 }
 

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::telemetry::Metrics;
+use crate::telemetry::access::AccessLog;
 
 use super::Snapshot;
 use super::registry::Registry;
@@ -17,6 +18,8 @@ use super::server::Servers;
 pub struct Shared {
     /// The metric families.
     pub metrics: Metrics,
+    /// The access log.
+    pub access: AccessLog,
     /// Every server that is known.
     pub servers: Servers,
     /// Every live session.
@@ -29,6 +32,7 @@ impl Shared {
     /// Shared state with this snapshot in force.
     pub fn new(
         metrics: Metrics,
+        access: AccessLog,
         servers: Servers,
         snapshot: Arc<Snapshot>,
         workers: usize,
@@ -37,6 +41,7 @@ impl Shared {
         servers.started();
         Self {
             metrics,
+            access,
             servers,
             registry: Arc::new(Registry::new(workers)),
             snapshot: ArcSwap::new(snapshot),

@@ -99,6 +99,8 @@ families! {
         "1 when the last reload took effect, 0 when it was refused.";
     PARKED_BYTES = "parked_bytes" Gauge []
         "Bytes held for peers that do not read.";
+    ACCESS_LOG_DROPPED = "access_log_dropped_total" Counter []
+        "Lines of the access log that were lost: it could not be written, or not fast enough.";
     WORKERS = "workers" Gauge []
         "Worker threads.";
     WORKER_CONNECTIONS = "worker_connections" Gauge ["worker"]
