@@ -112,6 +112,17 @@ fn a_freed_handshake_goes_to_who_came_first() {
 }
 
 #[test]
+fn a_place_freed_between_the_refusal_and_the_queue_is_not_missed() {
+    let (servers, _) = servers();
+    let upstream = upstream(&servers, 1, "max_handshakes = 1");
+    let holder = upstream.pick(&seeker(), Instant::now()).unwrap();
+    assert!(upstream.pick(&seeker(), Instant::now()).is_err());
+    // Nobody waits yet, so nobody is told.
+    drop(holder);
+    Line::join(&upstream, &mut seeker()).taken();
+}
+
+#[test]
 fn nobody_overtakes_those_who_wait() {
     let (servers, _) = servers();
     let upstream = upstream(&servers, 1, "max_handshakes = 1");
