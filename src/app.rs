@@ -193,10 +193,16 @@ impl Process {
         self.reloader.listeners.close();
         let within = grace.saturating_sub(CLOSING_TIME).max(grace / 2);
         let sessions = self.shared.registry.select(|_| true);
-        let drained = async {
+        let pace = async {
             drain(sessions, EndReason::Shutdown, within).await;
             // Those that were in their handshake when it began end by themselves.
-            self.capacity.idle().await;
+            std::future::pending().await
+        };
+        let drained = async {
+            tokio::select! {
+                () = self.capacity.idle() => {}
+                () = pace => {}
+            }
         };
         tokio::select! {
             outcome = timeout_at(deadline, drained) => {

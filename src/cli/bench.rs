@@ -1,5 +1,6 @@
 //! `tidegate bench`: puts WebSocket servers and proxies under load, and compares them.
 
+use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
 use std::num::NonZeroU64;
@@ -42,6 +43,9 @@ pub struct Bench {
     /// The kind of load
     #[arg(long, value_enum, default_value_t = ModeName::Echo)]
     mode: ModeName,
+    /// Bytes that each slow reader reads in a second
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    read_rate: u32,
     /// Take any certificate
     #[arg(long)]
     tls_insecure: bool,
@@ -69,12 +73,25 @@ pub struct Bench {
     /// Write the figures to this file too, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the figures to this file too, as a page with plots
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ModeName {
     /// Messages that must come back as they went
     Echo,
+    /// Connections that stay open and silent
+    Idle,
+    /// Connections opened and closed again, --connections at a time at most
+    Connect,
+    /// Messages that the server sends of its own accord
+    Sink,
+    /// All connections lost and opened again at the same instant, over and over
+    Storm,
+    /// Clients that send all they can and read --read-rate
+    SlowReader,
 }
 
 /// Runs the load and prints what it has shown: 0 when nothing was lost or wrong.
@@ -83,7 +100,7 @@ pub fn run(bench: Bench) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            complain(&error);
+            complain(&chain(&error));
             ExitCode::FAILURE
         }
     }
@@ -127,6 +144,9 @@ fn try_run(bench: &Bench) -> Result<bool, BenchError> {
         let json = serde_json::to_vec_pretty(&report).map_err(io::Error::from)?;
         fs::write(file, json)?;
     }
+    if let Some(file) = &bench.html {
+        fs::write(file, report.html().map_err(io::Error::from)?)?;
+    }
     Ok(report.is_clean())
 }
 
@@ -169,6 +189,11 @@ fn plan(bench: &Bench) -> Result<Plan, BenchError> {
 fn mode(bench: &Bench) -> Mode {
     const DEFAULT_RATE: NonZeroU64 = NonZeroU64::new(10_000).expect("not zero");
     match bench.mode {
+        ModeName::Idle => Mode::Idle,
+        ModeName::Connect => Mode::Connect,
+        ModeName::Sink => Mode::Sink,
+        ModeName::Storm => Mode::Storm,
+        ModeName::SlowReader => Mode::SlowReader(bench.read_rate),
         ModeName::Echo => Mode::Echo(match bench.in_flight {
             Some(count) => Pace::InFlight(count),
             None => Pace::Rate(bench.rate.unwrap_or(DEFAULT_RATE)),
@@ -183,6 +208,14 @@ fn threads_for(targets: &[Target]) -> u64 {
         .iter()
         .any(|target| target.address.ip().is_loopback());
     if shared { cores / 2 } else { cores }
+}
+
+/// The error and what caused it, in one line.
+fn chain(error: &dyn Error) -> String {
+    match error.source() {
+        None => error.to_string(),
+        Some(cause) => format!("{error}: {}", chain(cause)),
+    }
 }
 
 fn complain(what: &dyn std::fmt::Display) {

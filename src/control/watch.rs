@@ -2,6 +2,7 @@
 //! editors that save by renaming and Kubernetes' symlink swap are seen; what counts is whether
 //! the contents are others, not which event came.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -20,6 +21,8 @@ use super::reload::ReloadRequest;
 
 /// Quiet time after the last event before the files are looked at: a save is several events.
 const SETTLE: Duration = Duration::from_millis(200);
+/// Symbolic links followed on the way to one file, as the kernel does.
+const MAX_LINKS: usize = 40;
 /// Longest wait for that quiet in a folder that is never quiet.
 const SETTLE_AT_MOST: Duration = Duration::from_secs(2);
 
@@ -97,32 +100,46 @@ fn watch_folders(
     Ok(watcher)
 }
 
-/// The folders of the files, and of every symlink on the way to them.
-fn folders(files: &[PathBuf]) -> Vec<PathBuf> {
-    let mut folders = Vec::new();
+/// The folders in which a change can mean another file: those of the files, and those of every
+/// link on the way to them, which Kubernetes and release scripts swap.
+fn folders(files: &[PathBuf]) -> BTreeSet<PathBuf> {
+    let mut folders = BTreeSet::new();
     for file in files {
-        let resolved = fs::canonicalize(file).ok();
-        for path in [Some(file.as_path()), resolved.as_deref()]
-            .into_iter()
-            .flatten()
-        {
-            let folder = match path.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent,
-                _ => Path::new("."),
-            };
-            folders.push(folder.to_owned());
-            // Kubernetes swaps `..data` beside the folder's own links.
-            if let Some(parent) = folder
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty())
-            {
-                folders.push(parent.to_owned());
-            }
+        let mut path = file.clone();
+        for _ in 0..MAX_LINKS {
+            folders.insert(folder_of(&path));
+            let Some(link) = first_link(&path) else { break };
+            folders.insert(folder_of(&link));
+            path = followed(&path, &link);
         }
     }
-    folders.sort();
-    folders.dedup();
     folders
+}
+
+/// The shortest beginning of a path that is a symbolic link.
+fn first_link(path: &Path) -> Option<PathBuf> {
+    let mut beginnings: Vec<_> = path.ancestors().collect();
+    beginnings.reverse();
+    beginnings
+        .into_iter()
+        .find(|beginning| beginning.is_symlink())
+        .map(Path::to_owned)
+}
+
+/// The path with its link replaced by what that points to.
+fn followed(path: &Path, link: &Path) -> PathBuf {
+    let target = folder_of(link).join(fs::read_link(link).unwrap_or_default());
+    match path.strip_prefix(link) {
+        Ok(rest) if !rest.as_os_str().is_empty() => target.join(rest),
+        _ => target,
+    }
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
 }
 
 /// What the files hold, and which files the directories hold.
@@ -149,4 +166,32 @@ fn contents(file: &Path) -> Option<Vec<u8>> {
         .and_then(|_| fs::File::open(file).ok());
     file?.take(MAX_FILE_BYTES).read_to_end(&mut bytes).ok()?;
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn every_folder_whose_change_can_mean_another_file_is_watched() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("mounted/..one")).unwrap();
+        fs::write(root.join("mounted/..one/edge.toml"), "").unwrap();
+        symlink("..one", root.join("mounted/..data")).unwrap();
+        symlink("..data/edge.toml", root.join("mounted/edge.toml")).unwrap();
+        symlink("mounted", root.join("current")).unwrap();
+
+        let watched = folders(&[root.join("current/edge.toml")]);
+        let expected = [
+            root.clone(),
+            root.join("current"),
+            root.join("mounted"),
+            root.join("mounted/..data"),
+            root.join("mounted/..one"),
+        ];
+        assert_eq!(watched, BTreeSet::from(expected));
+    }
 }

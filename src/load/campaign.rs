@@ -48,12 +48,23 @@ pub struct Round {
     pub elapsed: Duration,
     /// What the target's process spent meanwhile, where it is accounted.
     pub cpu: Option<Duration>,
-    /// The target's memory before the first connection and with all open.
-    pub memory_bytes: Option<(u64, u64)>,
-    /// The same for the kernel's TCP buffers, of the whole machine.
-    pub tcp_memory_bytes: (u64, u64),
+    /// Before the first connection.
+    pub memory_before: Memory,
+    /// With all connections open, before the load.
+    pub memory_open: Memory,
+    /// At the end of the load.
+    pub memory_loaded: Memory,
     /// Figures four times a second.
     pub course: Vec<Sample>,
+}
+
+/// What is held for connections at a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// By the target's process (PSS), where it is accounted.
+    pub process_bytes: Option<u64>,
+    /// By the kernel for all TCP sockets of the machine.
+    pub tcp_bytes: u64,
 }
 
 /// A moment's figures, counted from the start of the load.
@@ -123,7 +134,8 @@ fn run_round(
         .transpose()?;
     let jobs = (0..plan.threads)
         .map(|thread| {
-            let security = secure::security(target, &plan.tls)?;
+            let clients = usize::try_from(plan.share(thread)).unwrap_or(usize::MAX);
+            let security = secure::security(target, &plan.tls, clients)?;
             Ok(Job {
                 plan,
                 target,
@@ -173,17 +185,11 @@ struct Watcher<'a> {
 
 /// What the watcher saw.
 struct Seen {
-    memory: Memory,
+    memory_open: Memory,
+    memory_loaded: Memory,
     opened_before: u64,
     opened_after: u64,
     course: Vec<Sample>,
-}
-
-/// The target's and the kernel's.
-#[derive(Clone, Copy)]
-struct Memory {
-    process_bytes: Option<u64>,
-    tcp_bytes: u64,
 }
 
 type Thread<'scope> = ScopedJoinHandle<'scope, io::Result<Tally>>;
@@ -198,7 +204,7 @@ impl Watcher<'_> {
             watch(self.progress(None));
             thread::sleep(PREPARING_STEP);
         }
-        let memory = self.memory();
+        let memory_open = self.memory();
         let start = self.clock.now() + nanos(PREPARING_STEP);
         self.shared.start.store(start, Relaxed);
         thread::sleep(Duration::from_nanos(start.saturating_sub(self.clock.now())));
@@ -216,13 +222,15 @@ impl Watcher<'_> {
             thread::sleep(Duration::from_nanos(wake));
             course.push(self.sample(start));
         }
-        watch(self.progress(Some(self.span)));
-        Seen {
-            memory,
+        let seen = Seen {
+            memory_open,
+            memory_loaded: self.memory(),
             opened_before,
             opened_after: self.shared.opened.load(Relaxed),
             course,
-        }
+        };
+        self.shared.booked.store(true, Relaxed);
+        seen
     }
 
     fn sample(&self, start: u64) -> Sample {
@@ -265,8 +273,9 @@ impl Seen {
                 .cpu
                 .zip(first.cpu)
                 .map(|(after, before)| after.saturating_sub(before)),
-            memory_bytes: memory_before.process_bytes.zip(self.memory.process_bytes),
-            tcp_memory_bytes: (memory_before.tcp_bytes, self.memory.tcp_bytes),
+            memory_before,
+            memory_open: self.memory_open,
+            memory_loaded: self.memory_loaded,
             course: self.course,
         }
     }

@@ -6,7 +6,7 @@ use super::clock::{Clock, Nanos};
 use super::fault::Fault;
 use super::handshake::Handshake;
 use super::incoming::{Incoming, Incomings};
-use super::link::Link;
+use super::link::{Extent, Link};
 use super::payload::Payload;
 use super::plan::Target;
 use super::poller::Readiness;
@@ -19,10 +19,26 @@ pub(super) struct Context {
     pub(super) target: Target,
     pub(super) payload: Payload,
     pub(super) tally: Tally,
+    pub(super) expects: Expects,
+    /// When bytes came in last.
+    pub(super) now: Nanos,
+    /// Until when an echo is answered with the next message.
+    pub(super) refill_until: Nanos,
     /// Messages sent whose echo has not come.
     pub(super) outstanding: u64,
     pub(super) read_buffer: Vec<u8>,
     pub(super) write_buffer: Vec<u8>,
+}
+
+/// What the server's messages are held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expects {
+    /// Our own, in their order.
+    Echoes,
+    /// Nothing: they are counted.
+    Anything,
+    /// Nothing, and open clients read only when they are told to.
+    AnythingLater,
 }
 
 /// A client of the target's.
@@ -53,8 +69,6 @@ pub(super) enum News {
     None,
     /// Its handshake succeeded.
     Opened,
-    /// So many echoes came.
-    Echoes(u32),
     /// Both sides have said goodbye.
     Closed,
 }
@@ -133,10 +147,26 @@ impl Client {
         if ready.writable {
             self.link.flush()?;
         }
-        if !ready.readable {
+        let later = self.is_open() && context.expects == Expects::AnythingLater;
+        if !ready.readable || later {
             return Ok(News::None);
         }
-        self.read(ready.hangup, context)
+        let extent = if ready.hangup {
+            Extent::UntilEnd
+        } else {
+            Extent::UntilEmpty
+        };
+        self.read(usize::MAX, extent, context)
+    }
+
+    /// Reads so many bytes at most, though more may be there.
+    pub(super) fn sip(&mut self, bytes: usize, context: &mut Context) -> Result<News, Fault> {
+        self.read(bytes, Extent::Once, context)
+    }
+
+    /// Whether the peer takes what it is sent.
+    pub(super) fn has_room(&self) -> bool {
+        self.is_open() && self.link.backlog() == 0
     }
 
     /// Sends so many messages, due at one moment.
@@ -178,7 +208,12 @@ impl Client {
         self.link.send(&request)
     }
 
-    fn read(&mut self, hangup: bool, context: &mut Context) -> Result<News, Fault> {
+    fn read(
+        &mut self,
+        most_bytes: usize,
+        extent: Extent,
+        context: &mut Context,
+    ) -> Result<News, Fault> {
         let Self {
             link,
             phase,
@@ -189,7 +224,8 @@ impl Client {
         let mut read_buffer = std::mem::take(&mut context.read_buffer);
         let mut opened = false;
         let before = exchange.received;
-        let ended = link.read(&mut read_buffer, hangup, |bytes| {
+        let room = most_bytes.min(read_buffer.len());
+        let ended = link.read(&mut read_buffer[..room], extent, |bytes| {
             let Phase::Upgrading(handshake) = phase else {
                 return exchange.receive(bytes, incomings, context);
             };
@@ -215,8 +251,21 @@ impl Client {
             (true, false) => Err(Fault::EndedEarly),
             (true, true) => Ok(News::Closed),
             _ if opened => Ok(News::Opened),
-            _ => Ok(self.exchange.news_since(before)),
+            _ => self.refill(before, context).map(|()| News::None),
         }
+    }
+
+    /// In a closed loop, sends a message for every echo.
+    fn refill(&mut self, received_before: u64, context: &mut Context) -> Result<(), Fault> {
+        let echoes = self.exchange.received - received_before;
+        if echoes == 0 || context.now >= context.refill_until {
+            return Ok(());
+        }
+        self.send(
+            u32::try_from(echoes).unwrap_or(u32::MAX),
+            context.now,
+            context,
+        )
     }
 
     /// Answers the server's ping; its Close must be an answer itself.
@@ -237,9 +286,11 @@ impl Exchange {
         context
             .payload
             .append_frame(slice, &mut context.write_buffer);
-        context.outstanding += 1;
         self.sent += 1;
-        self.dues.push_back(due);
+        if context.expects == Expects::Echoes {
+            context.outstanding += 1;
+            self.dues.push_back(due);
+        }
     }
 
     fn receive(
@@ -248,10 +299,10 @@ impl Exchange {
         incomings: &mut Incomings,
         context: &mut Context,
     ) -> Result<(), Fault> {
-        let now = context.clock.now();
+        context.now = context.clock.now();
         incomings.read(bytes, |incoming| match incoming {
             Incoming::Data(part) => self.check(part, context),
-            Incoming::MessageEnd => self.end_message(now, context),
+            Incoming::MessageEnd => self.end_message(context),
             Incoming::Ping(payload) => self.pong = Some(Box::new(masked(Opcode::Pong, payload))),
             Incoming::Pong => {}
             Incoming::Close(code) => {
@@ -263,16 +314,22 @@ impl Exchange {
     }
 
     fn check(&mut self, part: &[u8], context: &mut Context) {
-        let slice = Payload::slice(self.number, self.received);
-        self.spoilt |= !context.payload.matches(slice, self.position, part);
+        if context.expects == Expects::Echoes {
+            let slice = Payload::slice(self.number, self.received);
+            self.spoilt |= !context.payload.matches(slice, self.position, part);
+        }
         self.position += part.len();
         context.tally.bytes += part.len() as u64;
     }
 
-    fn end_message(&mut self, now: Nanos, context: &mut Context) {
+    fn end_message(&mut self, context: &mut Context) {
         let whole = self.position == context.payload.message_bytes() && !self.spoilt;
         self.position = 0;
         self.spoilt = false;
+        if context.expects != Expects::Echoes {
+            context.tally.messages += 1;
+            return;
+        }
         let Some(due) = self.dues.pop_front() else {
             context.tally.fault(Fault::Unasked);
             return;
@@ -280,16 +337,9 @@ impl Exchange {
         context.outstanding -= 1;
         context.tally.messages += 1;
         self.received += 1;
-        record(&mut context.tally.round_trip, due, now);
+        record(&mut context.tally.round_trip, due, context.now);
         if !whole {
             context.tally.fault(Fault::WrongEcho);
-        }
-    }
-
-    fn news_since(&self, received_before: u64) -> News {
-        match u32::try_from(self.received - received_before).unwrap_or(u32::MAX) {
-            0 => News::None,
-            echoes => News::Echoes(echoes),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -13,7 +13,7 @@ use super::clock::{Clock, Nanos, nanos};
 use super::fault::Fault;
 use super::link::{Link, Security};
 use super::payload::Payload;
-use super::plan::{Plan, Target};
+use super::plan::{Mode, Plan, Target};
 use super::poller::{Poller, Readiness};
 use super::schedule::Schedule;
 use super::tally::Tally;
@@ -21,7 +21,7 @@ use super::tally::Tally;
 /// How long a connection may take to open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the last echoes and the answers to Closes may take.
-const END_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const END_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_BUFFER_BYTES: usize = 256 * 1024;
 
 /// What the threads of a round tell the one that watches them, and it them.
@@ -31,6 +31,10 @@ pub(super) struct Shared {
     pub(super) start: AtomicU64,
     /// Threads that are done with opening.
     pub(super) prepared: AtomicU64,
+    /// Whether the books have been read, and connections may go.
+    pub(super) booked: AtomicBool,
+    /// How often threads have brought their connections back, all together.
+    pub(super) recoveries: AtomicU64,
     pub(super) opened: AtomicU64,
     pub(super) messages: AtomicU64,
     pub(super) faults: AtomicU64,
@@ -82,13 +86,21 @@ impl<'a> Driver<'a> {
     /// Opens connections, puts them under load, closes them, and returns what was seen.
     pub(super) fn run(job: Job<'a>) -> io::Result<Tally> {
         let mut driver = Self::new(job)?;
-        driver.open_all()?;
+        if driver.job.plan.mode.opens_first() {
+            let openings = driver.openings(driver.now());
+            driver.open_share(openings)?;
+        }
+        driver.job.shared.prepared.fetch_add(1, Relaxed);
         let span = driver.await_start()?;
         let cpu_before = thread_cpu_time();
         driver.job.plan.mode.run(&mut driver, span)?;
         driver.note_cpu_time(cpu_before, span);
         driver.await_echoes()?;
-        driver.close_all()?;
+        driver.await_books()?;
+        match driver.job.plan.mode {
+            Mode::SlowReader(_) => driver.drop_all(),
+            _ => driver.close_all()?,
+        }
         Ok(driver.context.tally)
     }
 
@@ -98,6 +110,9 @@ impl<'a> Driver<'a> {
             target: job.target.clone(),
             payload: Payload::new(job.plan.message_bytes, job.thread),
             tally: Tally::default(),
+            expects: job.plan.mode.expects(),
+            now: 0,
+            refill_until: 0,
             outstanding: 0,
             read_buffer: vec![0; READ_BUFFER_BYTES],
             write_buffer: Vec::new(),
@@ -126,16 +141,23 @@ impl<'a> Driver<'a> {
         Schedule::new(start, per_second, self.job.thread, self.job.plan.threads)
     }
 
-    /// Starts a connection that was due then.
-    pub(super) fn open(&mut self, due: Nanos) -> io::Result<()> {
+    /// Starts a connection that was due then; says whether the machine allowed it.
+    pub(super) fn open(&mut self, due: Nanos) -> io::Result<bool> {
         let number = self.next_number;
         self.next_number += self.job.plan.threads;
         let from = self.job.plan.source(number);
-        match Link::open(self.job.target.address, from, self.job.security.as_ref()) {
-            Ok(link) => self.admit(Client::new(link, number, due)),
+        let receive_buffer_bytes = self.job.plan.mode.receive_buffer_bytes();
+        let security = self.job.security.as_ref();
+        match Link::open(
+            self.job.target.address,
+            from,
+            receive_buffer_bytes,
+            security,
+        ) {
+            Ok(link) => self.admit(Client::new(link, number, due)).map(|()| true),
             Err(fault) => {
                 self.context.tally.fault(fault);
-                Ok(())
+                Ok(false)
             }
         }
     }
@@ -156,22 +178,6 @@ impl<'a> Driver<'a> {
         Ok(std::mem::take(&mut self.news))
     }
 
-    fn proceed(&mut self, ready: Readiness) {
-        let Some(Some(client)) = self.clients.get_mut(ready.slot) else {
-            return;
-        };
-        match client.proceed(ready, &mut self.context) {
-            Ok(News::None) => {}
-            Ok(news) => {
-                if news == News::Closed {
-                    self.dismiss(ready.slot);
-                }
-                self.news.push((ready.slot, news));
-            }
-            Err(fault) => self.fail(ready.slot, fault),
-        }
-    }
-
     /// Gives the vector of [`Self::turn`] back, so that it is not allocated anew.
     pub(super) fn recycle(&mut self, mut news: Vec<(usize, News)>) {
         news.clear();
@@ -184,8 +190,16 @@ impl<'a> Driver<'a> {
         (0..self.clients.len()).filter(is_open).collect()
     }
 
+    /// Keeps so many messages under way on each open connection until then.
+    pub(super) fn keep_in_flight(&mut self, count: u32, until: Nanos) {
+        self.context.refill_until = until;
+        for slot in self.open_slots() {
+            self.send(slot, count, self.now());
+        }
+    }
+
     /// Sends so many messages to the client in this slot.
-    pub(super) fn send(&mut self, slot: usize, count: u32, due: Nanos) {
+    fn send(&mut self, slot: usize, count: u32, due: Nanos) {
         let Some(Some(client)) = self.clients.get_mut(slot) else {
             return;
         };
@@ -212,37 +226,119 @@ impl<'a> Driver<'a> {
         self.context.tally.fault(Fault::Unsent);
     }
 
-    fn open_all(&mut self) -> io::Result<()> {
-        let share = self.job.plan.share(self.job.thread);
-        let mut schedule = self
-            .job
-            .plan
-            .connect_rate
-            .map(|rate| self.schedule(self.now(), rate));
+    /// This thread's part of all connections.
+    pub(super) fn share(&self) -> u64 {
+        self.job.plan.share(self.job.thread)
+    }
+
+    /// This thread's moments to open connections from then on, as fast as the plan allows.
+    pub(super) fn openings(&self, start: Nanos) -> Schedule {
+        match self.job.plan.connect_rate {
+            Some(per_second) => self.schedule(start, per_second),
+            None => Schedule::at_once(start),
+        }
+    }
+
+    /// Connections that are there, open or not.
+    pub(super) fn live(&self) -> u64 {
+        self.live as u64
+    }
+
+    /// Opens this thread's part of all connections, and waits until each is open or has failed.
+    pub(super) fn open_share(&mut self, mut openings: Schedule) -> io::Result<()> {
+        /// Opened between two looks at what has come in.
+        const BATCH: usize = 64;
+        let share = self.share();
         let mut started = 0;
         while started < share || !self.opening.is_empty() {
-            /// Opened between two looks at what has come in.
-            const BATCH: u64 = 64;
-            let batch_end = share.min(started + BATCH);
-            while started < batch_end {
-                let now = self.now();
-                let due = schedule
-                    .as_mut()
-                    .map_or(Some(now), |schedule| schedule.take(now));
-                let Some(due) = due else { break };
-                self.open(due)?;
-                started += 1;
+            for _ in 0..BATCH {
+                if started < share
+                    && let Some(due) = openings.take(self.now())
+                {
+                    self.open(due)?;
+                    started += 1;
+                }
             }
-            let next = match (&schedule, started < share) {
-                (Some(schedule), true) => schedule.next_due(),
-                (None, true) => 0,
-                _ => Nanos::MAX,
+            let next = if started < share {
+                openings.next_due()
+            } else {
+                Nanos::MAX
             };
             let news = self.turn(next)?;
             self.recycle(news);
         }
-        self.job.shared.prepared.fetch_add(1, Relaxed);
         Ok(())
+    }
+
+    /// Says goodbye to the client in this slot.
+    pub(super) fn close(&mut self, slot: usize) {
+        if let Some(Some(client)) = self.clients.get_mut(slot)
+            && let Err(fault) = client.close()
+        {
+            self.fail(slot, fault);
+        }
+    }
+
+    /// Lets go of all connections without a word.
+    pub(super) fn drop_all(&mut self) {
+        for slot in 0..self.clients.len() {
+            self.dismiss(slot);
+        }
+    }
+
+    /// Lets the client in this slot read so many bytes, and send as long as the server takes it.
+    pub(super) fn sip_and_flood(&mut self, slot: usize, sip_bytes: usize) {
+        /// Messages at a time, so that all get their turn.
+        const BATCH: usize = 16;
+        let Some(Some(client)) = self.clients.get_mut(slot) else {
+            return;
+        };
+        let mut done = match sip_bytes {
+            0 => Ok(()),
+            _ => client.sip(sip_bytes, &mut self.context).map(drop),
+        };
+        for _ in 0..BATCH {
+            if done.is_ok() && client.has_room() {
+                done = client.send(1, 0, &mut self.context);
+            }
+        }
+        if let Err(fault) = done {
+            self.fail(slot, fault);
+        }
+    }
+
+    /// Waits until every thread has called this as often, or until then.
+    pub(super) fn await_other_threads(&mut self, until: Nanos) -> io::Result<()> {
+        const STEP: Duration = Duration::from_millis(1);
+        let (shared, threads) = (self.job.shared, self.job.plan.threads);
+        let mine = shared.recoveries.fetch_add(1, Relaxed);
+        let all = (mine / threads + 1) * threads;
+        while shared.recoveries.load(Relaxed) < all && self.now() < until {
+            let news = self.turn(self.now() + nanos(STEP))?;
+            self.recycle(news);
+        }
+        Ok(())
+    }
+
+    /// The figures so far.
+    pub(super) fn tally(&mut self) -> &mut Tally {
+        &mut self.context.tally
+    }
+
+    fn proceed(&mut self, ready: Readiness) {
+        let Some(Some(client)) = self.clients.get_mut(ready.slot) else {
+            return;
+        };
+        match client.proceed(ready, &mut self.context) {
+            Ok(News::None) => {}
+            Ok(news) => {
+                if news == News::Closed {
+                    self.dismiss(ready.slot);
+                }
+                self.news.push((ready.slot, news));
+            }
+            Err(fault) => self.fail(ready.slot, fault),
+        }
     }
 
     fn await_start(&mut self) -> io::Result<Span> {
@@ -272,13 +368,17 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
+    fn await_books(&mut self) -> io::Result<()> {
+        while !self.job.shared.booked.load(Relaxed) {
+            let news = self.turn(Nanos::MAX)?;
+            self.recycle(news);
+        }
+        Ok(())
+    }
+
     fn close_all(&mut self) -> io::Result<()> {
         for slot in self.open_slots() {
-            if let Some(Some(client)) = self.clients.get_mut(slot)
-                && let Err(fault) = client.close()
-            {
-                self.fail(slot, fault);
-            }
+            self.close(slot);
         }
         let deadline = self.now() + nanos(END_TIMEOUT);
         while self.live > 0 && self.now() < deadline {

@@ -12,7 +12,11 @@ pub enum Fault {
     Connect(io::ErrorKind),
     /// No address or port of ours, or no descriptor, is left.
     OutOfPorts,
-    /// The TLS handshake failed.
+    /// The target's certificate was refused.
+    Certificate,
+    /// The target refused to speak TLS with us.
+    TlsAlert,
+    /// What came is not TLS, or bad TLS.
     Tls,
     /// The handshake was answered with another status than 101.
     Status(u16),
@@ -45,7 +49,11 @@ impl fmt::Display for Fault {
         match self {
             Self::Connect(kind) => write!(f, "could not connect: {kind}"),
             Self::OutOfPorts => f.write_str("no free port or descriptor of our own (see --source)"),
-            Self::Tls => f.write_str("TLS handshake failed"),
+            Self::Certificate => {
+                f.write_str("its certificate is not to be trusted (see --ca, --tls-insecure)")
+            }
+            Self::TlsAlert => f.write_str("it refused our TLS with an alert"),
+            Self::Tls => f.write_str("it speaks no TLS, or bad TLS"),
             Self::Status(status) => write!(f, "answered {status} to the handshake"),
             Self::BadHandshake => f.write_str("answered the handshake wrongly"),
             Self::OpenTimeout => f.write_str("not open in time"),
@@ -75,7 +83,11 @@ impl From<io::Error> for Fault {
 }
 
 impl From<rustls::Error> for Fault {
-    fn from(_: rustls::Error) -> Self {
-        Self::Tls
+    fn from(error: rustls::Error) -> Self {
+        match error {
+            rustls::Error::InvalidCertificate(_) => Self::Certificate,
+            rustls::Error::AlertReceived(_) => Self::TlsAlert,
+            _ => Self::Tls,
+        }
     }
 }

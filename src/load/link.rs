@@ -18,6 +18,18 @@ pub(super) struct Security {
     pub(super) name: ServerName<'static>,
 }
 
+/// How far to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// One buffer at most.
+    Once,
+    /// Until a read leaves room in the buffer: the socket is empty then, and what comes next will
+    /// be told of.
+    UntilEmpty,
+    /// Until the stream has ended or would block: behind a hang-up nothing will be told of.
+    UntilEnd,
+}
+
 /// A connection to the target.
 pub(super) struct Link {
     socket: TcpStream,
@@ -30,9 +42,11 @@ impl Link {
     pub(super) fn open(
         to: SocketAddr,
         from: Option<IpAddr>,
+        receive_buffer_bytes: Option<usize>,
         security: Option<&Security>,
     ) -> Result<Self, Fault> {
-        let socket = connect(to, from).map_err(|error| connect_fault(&error))?;
+        let socket =
+            connect(to, from, receive_buffer_bytes).map_err(|error| connect_fault(&error))?;
         let tls = security.map(new_connection).transpose()?;
         Ok(Self {
             socket: socket.into(),
@@ -100,14 +114,11 @@ impl Link {
         Ok(())
     }
 
-    /// Reads what is there and returns whether the stream has ended.
-    ///
-    /// A read that does not fill the buffer has emptied the socket, and the next bytes will be told
-    /// of; only with a hang-up the end must be looked for.
+    /// Reads what is there, to the extent given, and returns whether the stream has ended.
     pub(super) fn read(
         &mut self,
         buffer: &mut [u8],
-        hangup: bool,
+        extent: Extent,
         mut tell: impl FnMut(&[u8]) -> Result<(), Fault>,
     ) -> Result<bool, Fault> {
         loop {
@@ -125,8 +136,10 @@ impl Link {
                     self.flush()?;
                 }
             }
-            if length < buffer.len() && !hangup {
-                return Ok(false);
+            match extent {
+                Extent::Once => return Ok(false),
+                Extent::UntilEmpty if length < buffer.len() => return Ok(false),
+                Extent::UntilEmpty | Extent::UntilEnd => {}
             }
         }
     }
@@ -138,10 +151,17 @@ impl AsFd for Link {
     }
 }
 
-fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<Socket> {
+fn connect(
+    to: SocketAddr,
+    from: Option<IpAddr>,
+    receive_buffer_bytes: Option<usize>,
+) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
+    if let Some(bytes) = receive_buffer_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
     if let Some(from) = from {
         socket.bind(&SocketAddr::new(from, 0).into())?;
     }

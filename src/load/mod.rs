@@ -17,14 +17,15 @@ mod process;
 mod report;
 mod schedule;
 mod secure;
+mod sessions;
 mod tally;
 mod target;
 
-pub use campaign::{Progress, Round, RunError, Sample, run};
+pub use campaign::{Memory, Progress, Round, RunError, Sample, run};
 pub use descriptors::raise_descriptor_limit;
 pub use fault::Fault;
 pub use plan::{Mode, Pace, Plan, Target, TlsOptions};
-pub use report::{Percentiles, Report, Spread, TargetReport};
+pub use report::{MemoryReport, Percentiles, Report, Spread, TargetReport};
 pub use secure::SecureError;
 pub use tally::Tally;
 pub use target::TargetError;

@@ -37,6 +37,16 @@ pub struct Plan {
 pub enum Mode {
     /// Messages that must come back as they went.
     Echo(Pace),
+    /// Connections that stay open and silent.
+    Idle,
+    /// Connections opened and closed again, at most so many as there are connections at a time.
+    Connect,
+    /// Messages that the server sends of its own accord.
+    Sink,
+    /// All connections lost and opened again at the same instant, over and over.
+    Storm,
+    /// Clients that send as fast as they can and read so many bytes a second each.
+    SlowReader(u32),
 }
 
 /// When an echo's message is sent.

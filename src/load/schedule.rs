@@ -8,7 +8,8 @@ use super::clock::Nanos;
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
     start: Nanos,
-    per_second: NonZeroU64,
+    /// `None` when all are due at the start.
+    per_second: Option<NonZeroU64>,
     next: u64,
     stride: u64,
 }
@@ -18,15 +19,33 @@ impl Schedule {
     pub(super) fn new(start: Nanos, per_second: NonZeroU64, thread: u64, threads: u64) -> Self {
         Self {
             start,
-            per_second,
+            per_second: Some(per_second),
             next: thread,
             stride: threads,
         }
     }
 
+    /// The same moment over and over.
+    pub(super) fn at_once(start: Nanos) -> Self {
+        Self {
+            start,
+            per_second: None,
+            next: 0,
+            stride: 1,
+        }
+    }
+
+    /// Whether all are due at the same moment.
+    pub(super) fn is_at_once(&self) -> bool {
+        self.per_second.is_none()
+    }
+
     /// The moment that comes next.
     pub(super) fn next_due(&self) -> Nanos {
-        let offset = u128::from(self.next) * 1_000_000_000 / u128::from(self.per_second.get());
+        let Some(per_second) = self.per_second else {
+            return self.start;
+        };
+        let offset = u128::from(self.next) * 1_000_000_000 / u128::from(per_second.get());
         self.start
             .saturating_add(u64::try_from(offset).unwrap_or(u64::MAX))
     }

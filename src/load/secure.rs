@@ -12,6 +12,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use super::link::Security;
 use super::plan::{Target, TlsOptions};
+use super::sessions::Sessions;
 
 /// Why TLS can't be spoken.
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +45,11 @@ pub enum SecureError {
     },
 }
 
-/// What one thread's connections to the target need; `None` for a plain one.
+/// What one thread's so many clients need towards the target; `None` for a plain one.
 pub(super) fn security(
     target: &Target,
     options: &TlsOptions,
+    clients: usize,
 ) -> Result<Option<Security>, SecureError> {
     if !target.secure {
         return Ok(None);
@@ -64,9 +66,10 @@ pub(super) fn security(
     }
     .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    if !options.resume {
-        config.resumption = Resumption::disabled();
-    }
+    config.resumption = match options.resume {
+        true => Resumption::store(Arc::new(Sessions::new(clients))),
+        false => Resumption::disabled(),
+    };
     let name = ServerName::try_from(target.host.clone()).map_err(|source| SecureError::Name {
         host: target.host.clone(),
         source,

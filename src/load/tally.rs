@@ -17,6 +17,8 @@ pub struct Tally {
     pub round_trip: Histogram<u64>,
     /// Nanoseconds by which the generator itself was late with a message.
     pub lateness: Histogram<u64>,
+    /// Nanoseconds from when all connections were lost to when all were open again.
+    pub recovery: Histogram<u64>,
     /// Handshakes that succeeded.
     pub opened: u64,
     /// Those among them that resumed a TLS session.
@@ -41,6 +43,7 @@ impl Default for Tally {
             opening: histogram(),
             round_trip: histogram(),
             lateness: histogram(),
+            recovery: histogram(),
             opened: 0,
             resumed: 0,
             messages: 0,
@@ -77,6 +80,7 @@ impl Tally {
             (&mut self.opening, &other.opening),
             (&mut self.round_trip, &other.round_trip),
             (&mut self.lateness, &other.lateness),
+            (&mut self.recovery, &other.recovery),
         ] {
             ours.add(theirs)
                 .expect("all histograms here have the same bounds");

@@ -149,7 +149,7 @@ fn tls_is_spoken_and_resumed() {
 
     plan.tls.insecure = false;
     let round = run_one(&plan);
-    assert_eq!(round.tally.faults, [(Fault::Tls, 4)].into());
+    assert_eq!(round.tally.faults, [(Fault::Certificate, 4)].into());
 }
 
 #[test]
@@ -286,4 +286,86 @@ fn targets_take_turns_and_are_compared() {
     ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
+}
+
+#[test]
+fn idle_clients_stay_and_say_goodbye() {
+    let mut plan = plan(vec![serve(echo)]);
+    plan.mode = Mode::Idle;
+    plan.targets[0].pid = Some(std::process::id());
+    let round = run_one(&plan);
+    assert_eq!(round.tally.faults, [].into());
+    assert_eq!(round.tally.close_codes, [(Some(1000), 4)].into());
+    assert!(round.memory_loaded.process_bytes.unwrap() > 0);
+}
+
+#[test]
+fn connecting_goes_on_until_the_end_and_leaves_nobody_behind() {
+    let mut plan = plan(vec![serve(echo)]);
+    plan.mode = Mode::Connect;
+    let round = run_one(&plan);
+    assert_eq!(round.tally.faults, [].into());
+    assert!(round.tally.opened > 8, "{}", round.tally.opened);
+    assert_eq!(
+        round.tally.close_codes,
+        [(Some(1000), round.tally.opened)].into()
+    );
+    assert_eq!(round.tally.opening.len(), round.tally.opened);
+}
+
+#[test]
+fn connecting_keeps_to_its_rate() {
+    let mut plan = plan(vec![serve(echo)]);
+    plan.mode = Mode::Connect;
+    plan.connect_rate = NonZeroU64::new(200);
+    let round = run_one(&plan);
+    assert_eq!(round.tally.faults, [].into());
+    assert!(
+        (1..=20).contains(&round.tally.opened),
+        "{}",
+        round.tally.opened
+    );
+}
+
+#[test]
+fn what_a_server_pushes_goes_down_the_sink() {
+    let target = serve(|stream| {
+        let mut socket = tungstenite::accept(stream).unwrap();
+        for _ in 0..10 {
+            socket.send(Message::binary(vec![7; 300])).unwrap();
+        }
+        while socket.read().is_ok() {}
+    });
+    let mut plan = plan(vec![target]);
+    plan.mode = Mode::Sink;
+    let round = run_one(&plan);
+    assert_eq!(round.tally.faults, [].into());
+    assert_eq!((round.tally.messages, round.tally.bytes), (40, 12_000));
+}
+
+#[test]
+fn a_storm_brings_everybody_back() {
+    let mut plan = plan(vec![serve(echo)]);
+    plan.mode = Mode::Storm;
+    let round = run_one(&plan);
+    assert_eq!(round.tally.faults, [].into());
+    let storms = round.tally.recovery.len();
+    assert_eq!(
+        round.tally.opened,
+        4 + 2 * storms,
+        "each thread brings its two back"
+    );
+    assert_eq!(round.tally.opening.len(), 2 * storms);
+}
+
+#[test]
+fn slow_readers_stall_and_are_no_fault() {
+    let mut plan = plan(vec![serve(echo)]);
+    plan.mode = Mode::SlowReader(1000);
+    plan.message_bytes = 100_000;
+    plan.duration = Duration::from_millis(500);
+    let round = run_one(&plan);
+    assert_eq!(round.tally.faults, [].into());
+    let read = round.tally.bytes;
+    assert!((1..=4000).contains(&read), "{read} bytes read");
 }

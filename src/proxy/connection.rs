@@ -153,7 +153,7 @@ impl ClientConnection {
         self.send(&bytes).await
     }
 
-    /// Sends bytes within [`ANSWER_TIMEOUT`]. False when the client did not take them.
+    /// Sends bytes. False when the client did not take them.
     pub async fn send(&mut self, bytes: &[u8]) -> bool {
         let write = async {
             self.stream.write_all(bytes).await?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::config::model::Action;
 use crate::logic::answer::Answer;
 use crate::logic::refusal::Refusal;
-use crate::logic::request::{Framing, Request, RequestHead};
+use crate::logic::request::{Client, Framing, Request, RequestHead, Scheme, access};
 use crate::state::route::Route;
 
 use super::connection::{ClientConnection, Context};
@@ -35,24 +35,65 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
     let Some(route) = snapshot.route(listener, host, request.path()) else {
         return conclude(client, Refusal::NoRoute.answer(), Some(&request)).await;
     };
-    match &route.upstream {
-        Some(upstream) if request.is_websocket() => {
+    let route = Arc::clone(route);
+    drop(snapshot);
+    let caller = caller(&client, &request);
+    let admitted = admit(&route, &caller, &request);
+    match (&route.upstream, admitted) {
+        (_, Err(refusal)) => {
+            if request.is_websocket() {
+                route.figures.handshake(refusal.status());
+            }
+            conclude(client, refusal.answer(), Some(&request)).await
+        }
+        (Some(upstream), Ok(())) if request.is_websocket() => {
+            let upstream = Arc::clone(upstream);
+            let port = client.ends.local.port();
+            let context = context.clone();
             let upgrade = Upgrade {
-                context: context.clone(),
-                route: Arc::clone(route),
-                upstream: Arc::clone(upstream),
-                port: client.ends.local.port(),
+                context,
                 request,
+                route,
+                upstream,
+                caller,
+                port,
                 received,
             };
-            drop(snapshot);
             // The handshake's state is large and short-lived.
             Box::pin(upgrade.run(client)).await
         }
-        _ => {
-            let answer = own_answer(route, &request);
+        (_, Ok(())) => {
+            let answer = own_answer(&route, &request);
             conclude(client, answer, Some(&request)).await
         }
+    }
+}
+
+/// Who sent the request, by the trusted chain.
+fn caller(client: &ClientConnection, request: &Request) -> Client {
+    let scheme = if client.stream.is_tls() {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
+    let trusted = &client.listener.settings.trusted_proxies;
+    Client::of(
+        request.head().fields(),
+        client.ends.peer.ip(),
+        scheme,
+        trusted,
+    )
+}
+
+/// What a route asks of every request.
+fn admit(route: &Route, caller: &Client, request: &Request) -> Result<(), Refusal> {
+    let access = &route.settings.access;
+    if !access::admits(&access.allow, &access.deny, caller.address) {
+        return Err(Refusal::Address);
+    }
+    match route.settings.action {
+        Action::Proxy { .. } => route.settings.accept.admits(request.is_websocket()),
+        Action::Respond { .. } | Action::RedirectHttps => Ok(()),
     }
 }
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use crate::logic::websocket::frame::Header;
 use crate::logic::websocket::{End, Output, Session, Side};
 
 use super::account::Account;
@@ -115,16 +116,19 @@ impl Relay {
     /// Reads one chunk and passes on what the session lets through.
     fn read(&mut self, from: Side, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         scratch::with(|scratch| {
-            let limit = self
-                .park_limit
-                .min(SCRATCH_BYTES)
-                .min(self.session.read_limit(from));
+            // One header more than may be parked: a message of just that size passes in one piece.
+            let most = (self.park_limit + Header::MAX_LEN).min(SCRATCH_BYTES);
+            let limit = most.min(self.session.read_limit(from));
             let Some(stream) = self.half(from).stream.as_mut() else {
                 return Poll::Pending;
             };
             let mut buf = ReadBuf::new(&mut scratch[Session::HEADROOM..][..limit]);
             match Pin::new(stream).poll_read(cx, &mut buf) {
                 Poll::Pending => return Poll::Pending,
+                // A TLS peer that ends TCP without close_notify; what it sent is whole all the same.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.session.end_of_stream(from, now);
+                }
                 Poll::Ready(Err(_)) => self.session.broken(from, now),
                 Poll::Ready(Ok(())) => match buf.filled().len() {
                     0 => self.session.end_of_stream(from, now),
@@ -188,7 +192,7 @@ impl Relay {
                 half.parked.push(&bytes[written..]);
                 self.weigh(to, now);
             }
-            Err(_) => self.lost(to, now),
+            Err(_) => self.lost(to, cx, now),
         }
     }
 
@@ -200,7 +204,7 @@ impl Relay {
         }
         match half.drain(cx) {
             Ok(()) => self.weigh(to, now),
-            Err(_) => self.lost(to, now),
+            Err(_) => self.lost(to, cx, now),
         }
     }
 
@@ -228,9 +232,11 @@ impl Relay {
         }
     }
 
-    fn lost(&mut self, side: Side, now: Instant) {
+    fn lost(&mut self, side: Side, cx: &Context<'_>, now: Instant) {
         self.session.broken(side, now);
         self.cut(side, now);
+        // The session may have something to say to the other side, which may have had its turn.
+        cx.waker().wake_by_ref();
     }
 
     fn cut(&mut self, side: Side, now: Instant) {

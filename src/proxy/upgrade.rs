@@ -9,7 +9,7 @@ use crate::logic::reason::EndReason;
 use crate::logic::refusal::{BackendFault, Refusal, Shortage};
 use crate::logic::request::to_backend::Outbound;
 use crate::logic::request::to_client::write_switching;
-use crate::logic::request::{Client, Request, Scheme, access, origin};
+use crate::logic::request::{Client, Request, origin};
 use crate::logic::websocket::handshake::{Agreed, Offer, verify};
 use crate::logic::websocket::{Extensions, Pair, Session};
 use crate::state::route::{Route, RoutePlace};
@@ -34,6 +34,8 @@ pub struct Upgrade {
     pub route: Arc<Route>,
     /// The upstream of that route.
     pub upstream: Arc<Upstream>,
+    /// Who sent it.
+    pub caller: Client,
     /// The port it came in on.
     pub port: u16,
     /// When its head was there.
@@ -43,7 +45,6 @@ pub struct Upgrade {
 /// What the checks found out.
 #[derive(Debug)]
 struct Admitted {
-    client: Client,
     offer: Offer,
     place: RoutePlace,
 }
@@ -51,7 +52,7 @@ struct Admitted {
 impl Upgrade {
     /// Opens the tunnel, or answers the request.
     pub async fn run(self, mut client: ClientConnection) -> Next {
-        let admitted = match self.admit(&client) {
+        let admitted = match self.admit() {
             Ok(admitted) => admitted,
             Err(refusal) => return self.refuse(client, &refusal).await,
         };
@@ -74,26 +75,11 @@ impl Upgrade {
         }
     }
 
-    /// The checks from the address on, in the order of the contract; syntax, path and route came
-    /// before.
-    fn admit(&self, connection: &ClientConnection) -> Result<Admitted, Refusal> {
+    /// The checks from the origin on, in the order of the contract; syntax, path, route and
+    /// address came before.
+    fn admit(&self) -> Result<Admitted, Refusal> {
         let settings = &self.route.settings;
-        let trusted = &connection.listener.settings.trusted_proxies;
-        let scheme = if connection.stream.is_tls() {
-            Scheme::Https
-        } else {
-            Scheme::Http
-        };
-        let fields = self.request.head().fields();
-        let client = Client::of(fields, connection.ends.peer.ip(), scheme, trusted);
-        if !access::admits(
-            &settings.access.allow,
-            &settings.access.deny,
-            client.address,
-        ) {
-            return Err(Refusal::Address);
-        }
-        if !origin::admits(&settings.access.origins, &self.request, client.scheme) {
+        if !origin::admits(&settings.access.origins, &self.request, self.caller.scheme) {
             return Err(Refusal::Origin);
         }
         let offer = Offer::check(&self.request)?;
@@ -102,11 +88,7 @@ impl Upgrade {
         }
         let place = self.route.figures.admit(settings.limit.max_connections);
         let place = place.ok_or(Refusal::Unavailable(Shortage::RouteFull))?;
-        Ok(Admitted {
-            client,
-            offer,
-            place,
-        })
+        Ok(Admitted { offer, place })
     }
 
     async fn reach(&self, admitted: &Admitted) -> Result<Reached, Refusal> {
@@ -117,7 +99,7 @@ impl Upgrade {
             .map(|prefix| settings.path.rewrite(self.request.path(), prefix));
         let outbound = Outbound {
             request: &self.request,
-            client: &admitted.client,
+            client: &self.caller,
             port: self.port,
             offer: Some(&admitted.offer),
             path: rewritten.as_deref().unwrap_or_else(|| self.request.path()),
@@ -128,7 +110,7 @@ impl Upgrade {
         };
         let mut head = Vec::with_capacity(1024);
         outbound.write_to(&mut head);
-        reach(&self.upstream, &admitted.client.key(), &head).await
+        reach(&self.upstream, &self.caller.key(), &head).await
     }
 
     /// Holds the backend's 101 against the offer, passes it on and starts the relay.
@@ -175,7 +157,7 @@ impl Upgrade {
             self.context.worker,
             self.route,
             Arc::clone(reached.ticket.server()),
-            admitted.client.address,
+            self.caller.address,
             opened,
         );
         let extensions = Extensions {

@@ -149,13 +149,15 @@ impl Source {
         self.module().remove(0)
     }
 
-    /// The lines that count, from 1: no comments, and nothing from the tests at the end on.
+    /// Whether the whole file is tests.
+    fn is_tests(&self) -> bool {
+        self.module().iter().any(|part| part == "tests")
+    }
+
+    /// The lines that count, from 1: no comments, no tests.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        let numbered = self
-            .text
-            .lines()
-            .enumerate()
-            .map(|(at, line)| (at + 1, line));
+        let lines = if self.is_tests() { "" } else { &self.text };
+        let numbered = lines.lines().enumerate().map(|(at, line)| (at + 1, line));
         numbered
             .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
             .map(|(at, line)| (at, line.split("//").next().unwrap_or_default()))

@@ -49,6 +49,8 @@ impl Tunnel {
             masked,
             "{name}: RFC 6455 s5.3: towards a backend we are the client"
         );
+        // Nobody answers our Close: hanging up ends the wait for it.
+        drop((self.client, self.backend));
         let labels = [("reason", reason), ("route", "main"), ("upstream", "echo")];
         self.proxy
             .wait_for_metric("tidegate_websockets_closed_total", &labels, 1.0);
@@ -219,6 +221,7 @@ fn every_close_code_that_may_stand_on_the_wire_passes_both_ways() {
         assert_eq!(tunnel.client.frame(), answer);
         drop(tunnel.backend);
         tunnel.client.expect_end();
+        drop(tunnel.client);
         let labels = [("reason", "client_close")];
         tunnel
             .proxy

@@ -33,10 +33,8 @@ fn a_backend_learns_who_the_client_is() {
     assert_eq!(fields(&head, "x-real-ip"), ["127.0.0.1"]);
     assert_eq!(fields(&head, "x-forwarded-proto"), ["http"]);
     assert_eq!(fields(&head, "x-forwarded-host"), ["a:81"]);
-    assert_eq!(
-        fields(&head, "x-forwarded-port"),
-        [proxy.address().port().to_string()]
-    );
+    let port = proxy.address().port().to_string();
+    assert_eq!(fields(&head, "x-forwarded-port"), [port]);
     assert_eq!(fields(&head, "host"), ["a:81"]);
 }
 

@@ -12,7 +12,7 @@ fn checked<A: std::fmt::Display>(kind: &str, servers: &[A]) -> Setup {
     Setup::to(servers).with(
         "upstream.echo.health_check",
         &format!(
-            "type = \"{kind}\"\npath = \"/health\"\ninterval = \"100ms\"\ntimeout = \"500ms\"\n\
+            "type = \"{kind}\"\npath = \"/health\"\ninterval = \"200ms\"\ntimeout = \"200ms\"\n\
              rise = 2\nfall = 2"
         ),
     )

@@ -25,20 +25,6 @@ fn converse_over_tls(client: Library, server: Library) {
     client.converse(&url, Some(&authority));
 }
 
-#[track_caller]
-fn converse_with_tls_to_the_server(client: Library, server: Library) {
-    let authority = Authority::new();
-    let certificate = authority.issue(&["localhost", "127.0.0.1"]);
-    let server = server.serve(Some(&certificate));
-    let ca = authority.file();
-    let tls = format!(
-        "tls = {{ server_name = \"localhost\", ca = \"{}\" }}",
-        ca.display()
-    );
-    let proxy = Tidegate::start(&Setup::to(&[&server]).with("upstream.echo", &tls));
-    client.converse(&format!("ws://{}/", proxy.address()), None);
-}
-
 #[test]
 fn python_talks_to_python() {
     converse(Python, Python);
@@ -70,13 +56,13 @@ fn node_talks_to_python_over_tls() {
 }
 
 #[test]
-fn python_talks_to_a_tls_server_of_node() {
-    converse_with_tls_to_the_server(Python, Node);
+fn python_talks_to_python_over_tls() {
+    converse_over_tls(Python, Python);
 }
 
 #[test]
-fn node_talks_to_a_tls_server_of_python() {
-    converse_with_tls_to_the_server(Node, Python);
+fn node_talks_to_node_over_tls() {
+    converse_over_tls(Node, Node);
 }
 
 #[test]

@@ -6,6 +6,10 @@
     reason = "a test binary exports nothing; pub means for the other modules"
 )]
 #![expect(
+    clippy::print_stderr,
+    reason = "a failed test shows what its programs said"
+)]
+#![expect(
     clippy::unwrap_used,
     reason = "a failed step of a test is a failed test"
 )]
@@ -15,12 +19,14 @@ mod backend_answers;
 mod balance;
 mod cli;
 mod demo;
+mod docs;
 mod faults;
 mod frames;
 mod handshake;
 mod headers;
 mod health;
 mod interop;
+mod metrics;
 mod reload;
 mod shutdown;
 mod sim;

@@ -17,7 +17,11 @@ fn every_family_is_exposed_with_its_help_and_type() {
         if sampled {
             let header = format!("# TYPE {} {}\n", family.name, family.kind.word());
             assert!(text.contains(&header), "{}", family.name);
-            assert!(text.contains(&format!("# HELP {} ", family.name)), "{}", family.name);
+            assert!(
+                text.contains(&format!("# HELP {} ", family.name)),
+                "{}",
+                family.name
+            );
         }
     }
     let idle: Vec<&str> = FAMILIES
@@ -33,7 +37,11 @@ fn a_session_is_counted_from_its_handshake_to_its_end() {
     let echo = Echo::start();
     let proxy = Tidegate::in_front_of(&[&echo]);
     let server = echo.to_string();
-    let live = [("route", "main"), ("upstream", "echo"), ("server", server.as_str())];
+    let live = [
+        ("route", "main"),
+        ("upstream", "echo"),
+        ("server", server.as_str()),
+    ];
     let mut socket = proxy.websocket("/");
     proxy.wait_for_metric("tidegate_websockets", &live, 1.0);
     proxy.wait_for_metric("tidegate_connections", &[("listener", "public")], 1.0);
@@ -45,17 +53,36 @@ fn a_session_is_counted_from_its_handshake_to_its_end() {
     let inward = [("route", "main"), ("direction", "to_backend")];
     proxy.wait_for_metric("tidegate_bytes_total", &inward, 10.0);
     socket.close();
-    let closed = [("route", "main"), ("upstream", "echo"), ("reason", "client_close")];
+    let closed = [
+        ("route", "main"),
+        ("upstream", "echo"),
+        ("reason", "client_close"),
+    ];
     proxy.wait_for_metric("tidegate_websockets_closed_total", &closed, 1.0);
     proxy.wait_for_metric("tidegate_websockets", &live, 0.0);
     proxy.wait_for_metric("tidegate_connections", &[("listener", "public")], 0.0);
     let metrics = proxy.metrics();
     for (family, labels) in [
-        ("tidegate_handshakes_total", &[("route", "main"), ("status", "101")][..]),
-        ("tidegate_handshake_duration_seconds_count", &[("route", "main")]),
-        ("tidegate_session_duration_seconds_count", &[("route", "main")]),
-        ("tidegate_close_codes_total", &[("code", "1000"), ("from", "client")]),
-        ("tidegate_connections_accepted_total", &[("listener", "public")]),
+        (
+            "tidegate_handshakes_total",
+            &[("route", "main"), ("status", "101")][..],
+        ),
+        (
+            "tidegate_handshake_duration_seconds_count",
+            &[("route", "main")],
+        ),
+        (
+            "tidegate_session_duration_seconds_count",
+            &[("route", "main")],
+        ),
+        (
+            "tidegate_close_codes_total",
+            &[("code", "1000"), ("from", "client")],
+        ),
+        (
+            "tidegate_connections_accepted_total",
+            &[("listener", "public")],
+        ),
     ] {
         let value = metrics.sum(family, labels);
         assert!((value - 1.0).abs() < 0.5, "{family}{labels:?} = {value}");
@@ -94,7 +121,10 @@ fn a_refused_handshake_is_counted_by_its_status() {
 fn the_build_the_workers_and_the_descriptors_are_named() {
     let echo = Echo::start();
     let metrics = Tidegate::in_front_of(&[&echo]).metrics();
-    assert!(metrics.has("tidegate_build_info", &[("version", env!("CARGO_PKG_VERSION"))]));
+    assert!(metrics.has(
+        "tidegate_build_info",
+        &[("version", env!("CARGO_PKG_VERSION"))]
+    ));
     assert!((metrics.sum("tidegate_workers", &[]) - 2.0).abs() < 0.5);
     assert!(metrics.sum("tidegate_file_descriptors", &[("kind", "used")]) > 3.0);
     assert!(metrics.has("process_resident_memory_bytes", &[]));

@@ -212,7 +212,7 @@ fn counts_and_turns_of_a_server_that_stays_survive() {
     let held: Vec<_> = (0..6).map(|_| proxy.websocket("/")).collect();
     let messages = |proxy: &Tidegate| proxy.metrics().sum("tidegate_handshakes_total", &[]);
     let before = messages(&proxy);
-    proxy.reload_with(&setup.clone().with("upstream.echo", "retries = 1"));
+    proxy.reload_with(&setup.with("upstream.echo", "retries = 1"));
     for server in [&a, &b] {
         let labels = [("server", server.to_string())];
         let labels: Vec<(&str, &str)> = labels.iter().map(|(n, v)| (*n, v.as_str())).collect();
@@ -228,7 +228,7 @@ fn counts_and_turns_of_a_server_that_stays_survive() {
 fn the_health_of_a_server_that_stays_survives() {
     let echo = Echo::start();
     let gone = Backend::refusing();
-    let check = "type = \"tcp\"\ninterval = \"100ms\"\nfall = 2";
+    let check = "type = \"tcp\"\ninterval = \"200ms\"\ntimeout = \"200ms\"\nfall = 2";
     let setup =
         Setup::to(&[echo.address(), gone.address()]).with("upstream.echo.health_check", check);
     let proxy = Tidegate::start(&setup);

@@ -67,7 +67,8 @@ fn a_message_under_way_is_let_through_first() {
         visit.connection.send(&wire[50_000..]);
         visit.hold();
     });
-    let mut proxy = Tidegate::in_front_of(&[&backend]);
+    let setup = Setup::to(&[&backend]).with("server", "shutdown_grace = \"7s\"");
+    let mut proxy = Tidegate::start(&setup);
     let mut client = proxy.tunnel();
     let mut wire = client.read_exactly(50_000);
     proxy.signal(Signal::TERM);

@@ -3,7 +3,6 @@
 use std::io;
 use std::num::NonZeroU64;
 
-use crate::load::client::News;
 use crate::load::driver::{Driver, Span};
 use crate::load::plan::Pace;
 
@@ -34,16 +33,9 @@ fn open_loop(per_second: NonZeroU64, driver: &mut Driver<'_>, span: Span) -> io:
 
 /// Sends a message for every echo.
 fn closed_loop(in_flight: u32, driver: &mut Driver<'_>, span: Span) -> io::Result<()> {
-    for slot in driver.open_slots() {
-        driver.send(slot, in_flight, driver.now());
-    }
+    driver.keep_in_flight(in_flight, span.end);
     while driver.now() < span.end {
         let news = driver.turn(span.end)?;
-        for &(slot, news) in &news {
-            if let News::Echoes(count) = news {
-                driver.send(slot, count, driver.now());
-            }
-        }
         driver.recycle(news);
     }
     Ok(())

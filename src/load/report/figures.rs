@@ -6,13 +6,15 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::load::campaign::Round;
-use crate::load::plan::Plan;
+use crate::load::campaign::{Memory, Round};
+use crate::load::plan::{Mode, Plan};
 use crate::load::tally::Tally;
 
 /// Everything that a run has shown.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
+    /// The kind of load.
+    pub mode: &'static str,
     /// Connections per target.
     pub connections: u64,
     /// Payload bytes of a message.
@@ -46,14 +48,25 @@ pub struct TargetReport {
     pub messages_per_second: Spread,
     /// From when a message was due to its echo.
     pub round_trip_us: Percentiles,
+    /// Parts of all messages, or openings where there are none, and the microseconds they stayed
+    /// below.
+    pub distribution: Vec<(f64, f64)>,
     /// The target's CPU time for a message there and back.
     pub cpu_us_per_message: Option<Spread>,
     /// The target's CPU time for a gigabyte of payload there and back.
     pub cpu_s_per_gigabyte: Option<Spread>,
-    /// What an open connection adds to the target's memory (PSS); the most of any round.
-    pub memory_bytes_per_connection: Option<f64>,
-    /// The target's memory (PSS) with all connections open; the most of any round.
-    pub memory_bytes: Option<u64>,
+    /// The target's CPU time for a handshake, where handshakes are the load.
+    pub cpu_us_per_handshake: Option<Spread>,
+    /// Cores that the target kept busy under load.
+    pub cpu_cores: Option<Spread>,
+    /// Handshakes in a second, where they are the load.
+    pub handshakes_per_second: Option<Spread>,
+    /// From when all connections were lost to when all were open again.
+    pub recovery_ms: Percentiles,
+    /// With all connections open, before the load.
+    pub memory_open: MemoryReport,
+    /// At the end of the load.
+    pub memory_loaded: MemoryReport,
     /// What went wrong, by kind.
     pub faults: BTreeMap<String, u64>,
     /// Close codes received; `none` is a Close without one.
@@ -64,11 +77,24 @@ pub struct TargetReport {
     pub course: Vec<Point>,
 }
 
+/// What is held for connections: the most of any round.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct MemoryReport {
+    /// What a connection has added to the target's memory (PSS).
+    pub bytes_per_connection: Option<f64>,
+    /// What a connection has added to the kernel's TCP buffers, of the whole machine, ours included.
+    pub tcp_bytes_per_connection: Option<f64>,
+    /// The target's memory (PSS).
+    pub bytes: Option<u64>,
+}
+
 /// What the generator itself needed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Generator {
     /// Its CPU time for a message there and back.
-    pub cpu_us_per_message: f64,
+    pub cpu_us_per_message: Option<f64>,
+    /// Its CPU time for a handshake, where handshakes are the load.
+    pub cpu_us_per_handshake: Option<f64>,
     /// How busy its busiest thread was.
     pub busiest_percent: f64,
     /// By how much it was late with its messages.
@@ -104,6 +130,9 @@ pub struct Percentiles {
     pub max: f64,
 }
 
+/// From here on bytes rather than messages are what costs.
+const LARGE_BYTES: usize = 4096;
+
 /// A figure over the rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -118,6 +147,7 @@ impl Report {
     pub fn new(plan: &Plan, rounds: &[Vec<Round>]) -> Self {
         let targets = plan.targets.iter().zip(rounds);
         Self {
+            mode: plan.mode.word(),
             connections: plan.connections,
             message_bytes: plan.message_bytes,
             seconds: plan.duration.as_secs_f64(),
@@ -143,6 +173,7 @@ impl TargetReport {
         for round in rounds {
             tally.add(&round.tally);
         }
+        let handshakes = matches!(plan.mode, Mode::Connect | Mode::Storm);
         let messages: u64 = rounds.iter().map(|round| round.messages).sum();
         let cpu_per_message = over(rounds, |round| {
             Some(round.cpu?.as_secs_f64() / some(round.messages)?)
@@ -160,36 +191,64 @@ impl TargetReport {
             })
             .unwrap_or_default(),
             round_trip_us: Percentiles::of(&tally.round_trip, 1e-3),
+            distribution: distribution(&tally),
             cpu_us_per_message: cpu_per_message.map(|spread| spread.times(1e6)),
             cpu_s_per_gigabyte: cpu_per_message
-                .filter(|_| plan.message_bytes > 0)
+                .filter(|_| plan.message_bytes >= LARGE_BYTES)
                 .map(|spread| spread.times(1.0 / gigabytes_per_message)),
-            memory_bytes_per_connection: over(rounds, |round| {
-                let (before, after) = round.memory_bytes?;
-                Some(after.saturating_sub(before) as f64 / some(plan.connections)?)
-            })
-            .map(|spread| spread.max),
-            memory_bytes: rounds
-                .iter()
-                .filter_map(|round| Some(round.memory_bytes?.1))
-                .max(),
+            cpu_us_per_handshake: handshakes.then(|| cpu_per_handshake(rounds)).flatten(),
+            cpu_cores: over(rounds, |round| {
+                Some(round.cpu?.as_secs_f64() / round.elapsed.as_secs_f64())
+            }),
+            handshakes_per_second: over(rounds, |round| {
+                handshakes.then(|| round.handshakes as f64 / round.elapsed.as_secs_f64())
+            }),
+            recovery_ms: Percentiles::of(&tally.recovery, 1e-6),
+            memory_open: MemoryReport::new(plan, rounds, |round| round.memory_open),
+            memory_loaded: MemoryReport::new(plan, rounds, |round| round.memory_loaded),
             faults: named(&tally.faults, ToString::to_string),
             close_codes: named(&tally.close_codes, |code| {
                 code.map_or_else(|| "none".to_owned(), |code| code.to_string())
             }),
-            generator: Generator::new(&tally, messages),
+            generator: Generator::new(&tally, messages, handshakes),
             course: course(rounds),
         }
     }
 }
 
+impl MemoryReport {
+    fn new(plan: &Plan, rounds: &[Round], moment: impl Fn(&Round) -> Memory) -> Self {
+        // Where connections come and go, nothing is held for a number of them.
+        let connections = some(plan.connections).filter(|_| plan.mode != Mode::Connect);
+        let most = |held: &dyn Fn(&Memory) -> Option<u64>| {
+            let added = over(rounds, |round| {
+                let (before, now) = (held(&round.memory_before)?, held(&moment(round))?);
+                Some(now.saturating_sub(before) as f64 / connections?)
+            });
+            added.map(|spread| spread.max)
+        };
+        Self {
+            bytes_per_connection: most(&|memory| memory.process_bytes),
+            tcp_bytes_per_connection: most(&|memory| Some(memory.tcp_bytes)),
+            bytes: rounds
+                .iter()
+                .filter_map(|round| moment(round).process_bytes)
+                .max(),
+        }
+    }
+}
+
 impl Generator {
-    fn new(tally: &Tally, messages: u64) -> Self {
+    fn new(tally: &Tally, messages: u64, handshakes: bool) -> Self {
         const BUSY: f64 = 0.95;
         const LATE_US: f64 = 1000.0;
         let late_us = Percentiles::of(&tally.lateness, 1e-3);
+        let cpu_us = tally.cpu.as_secs_f64() * 1e6;
         Self {
-            cpu_us_per_message: tally.cpu.as_secs_f64() * 1e6 / some(messages).unwrap_or(1.0),
+            cpu_us_per_message: some(messages).map(|messages| cpu_us / messages),
+            cpu_us_per_handshake: some(tally.opened)
+                .filter(|_| handshakes)
+                .map(|opened| cpu_us / opened),
             busiest_percent: tally.busiest * 100.0,
             late_us,
             is_bottleneck: tally.busiest > BUSY || late_us.p99 > LATE_US,
@@ -250,6 +309,12 @@ fn over(rounds: &[Round], figure: impl Fn(&Round) -> Option<f64>) -> Option<Spre
     Spread::of(rounds.iter().filter_map(figure).collect())
 }
 
+fn cpu_per_handshake(rounds: &[Round]) -> Option<Spread> {
+    over(rounds, |round| {
+        Some(round.cpu?.as_secs_f64() * 1e6 / some(round.handshakes)?)
+    })
+}
+
 /// A count that can be divided by.
 fn some(count: u64) -> Option<f64> {
     (count > 0).then_some(count as f64)
@@ -259,6 +324,29 @@ fn named<K>(counts: &BTreeMap<K, u64>, name: impl Fn(&K) -> String) -> BTreeMap<
     counts
         .iter()
         .map(|(key, &count)| (name(key), count))
+        .collect()
+}
+
+fn distribution(tally: &Tally) -> Vec<(f64, f64)> {
+    const QUANTILES: [f64; 16] = [
+        0.0, 0.1, 0.25, 0.5, 0.75, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9995, 0.9999,
+        0.99995, 0.99999,
+    ];
+    let histogram = match tally.round_trip.is_empty() {
+        true => &tally.opening,
+        false => &tally.round_trip,
+    };
+    if histogram.is_empty() {
+        return Vec::new();
+    }
+    QUANTILES
+        .iter()
+        .map(|&quantile| {
+            (
+                quantile,
+                histogram.value_at_quantile(quantile) as f64 * 1e-3,
+            )
+        })
         .collect()
 }
 
@@ -291,6 +379,17 @@ fn course(rounds: &[Round]) -> Vec<Point> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::Target;
+    use crate::load::plan::tests::plan;
+
+    impl Report {
+        /// A report of a target that was never reached.
+        pub(in crate::load::report) fn of_nothing(url: &str) -> Self {
+            let mut target = Target::resolve("ws://127.0.0.1/", None).unwrap();
+            target.url = url.to_owned();
+            Self::new(&plan(vec![target]), &[vec![]])
+        }
+    }
 
     #[test]
     fn spreads_have_their_median_in_the_middle() {

@@ -1,7 +1,8 @@
 //! From rounds to figures that can be read, by people and by programs.
 
 mod figures;
+mod html;
 mod table;
 mod text;
 
-pub use figures::{Percentiles, Report, Spread, TargetReport};
+pub use figures::{MemoryReport, Percentiles, Report, Spread, TargetReport};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::figures::{Percentiles, Report, Spread, TargetReport};
+use super::figures::{MemoryReport, Percentiles, Report, Spread, TargetReport};
 use super::table::Table;
 
 impl fmt::Display for Report {
@@ -50,6 +50,10 @@ impl Rows<'_> {
             });
         }
         self.percentiles("connect, ms", |target| target.opening_ms);
+        self.spread("handshakes per second", |target| {
+            target.handshakes_per_second
+        });
+        self.percentiles("all open again, ms", |target| target.recovery_ms);
     }
 
     fn messages(&mut self) {
@@ -71,15 +75,32 @@ impl Rows<'_> {
     fn costs(&mut self) {
         self.spread("CPU per message, µs", |target| target.cpu_us_per_message);
         self.spread("CPU per gigabyte, s", |target| target.cpu_s_per_gigabyte);
-        self.figure("memory per connection, bytes", |target| {
-            target.memory_bytes_per_connection
+        self.spread("CPU per handshake, µs", |target| {
+            target.cpu_us_per_handshake
+        });
+        self.spread("CPU, cores", |target| target.cpu_cores);
+        self.memory("with all open", |target| target.memory_open);
+        self.memory("at the end", |target| target.memory_loaded);
+    }
+
+    fn memory(&mut self, when: &str, of: impl Fn(&TargetReport) -> MemoryReport) {
+        let name = format!("bytes per connection {when}");
+        self.bytes(&name, |target| of(target).bytes_per_connection);
+        self.bytes("  and in the kernel, both ends", |target| {
+            let memory = of(target);
+            memory
+                .bytes_per_connection
+                .and(memory.tcp_bytes_per_connection)
         });
     }
 
     fn generator(&mut self) {
         self.table.heading("generator");
         self.cells("  CPU per message, µs", |target| {
-            Some(number(target.generator.cpu_us_per_message))
+            target.generator.cpu_us_per_message.map(number)
+        });
+        self.cells("  CPU per handshake, µs", |target| {
+            target.generator.cpu_us_per_handshake.map(number)
         });
         self.cells("  busiest thread", |target| {
             Some(format!("{:.0} %", target.generator.busiest_percent))
@@ -128,6 +149,14 @@ impl Rows<'_> {
 
     /// Percentiles of each target, compared with the first target's.
     fn percentiles(&mut self, name: &str, of: impl Fn(&TargetReport) -> Percentiles) {
+        if self
+            .report
+            .targets
+            .iter()
+            .all(|target| of(target).count == 0)
+        {
+            return;
+        }
         self.table.heading(name);
         for (name, figure) in PERCENTILES {
             self.figure(&format!("  {name}"), |target| {
@@ -141,6 +170,14 @@ impl Rows<'_> {
         let first = self.report.targets.first().and_then(&of);
         self.compared(name, first, |target| {
             of(target).map(|figure| (figure, number(figure)))
+        });
+    }
+
+    /// Whole bytes; the machine's noise may well be larger than what a few connections hold.
+    fn bytes(&mut self, name: &str, of: impl Fn(&TargetReport) -> Option<f64>) {
+        let first = self.report.targets.first().and_then(&of);
+        self.compared(name, first, |target| {
+            of(target).map(|figure| (figure, format!("{figure:.0}")))
         });
     }
 
@@ -209,6 +246,7 @@ fn count(count: Option<&u64>) -> String {
 /// Three digits that matter, whole numbers from a hundred on.
 fn number(figure: f64) -> String {
     match figure.abs() {
+        0.0 => "0".to_owned(),
         100.0.. => format!("{figure:.0}"),
         10.0.. => format!("{figure:.1}"),
         1.0.. => format!("{figure:.2}"),

@@ -18,10 +18,13 @@ const HANG_UP: Duration = Duration::from_millis(100);
 /// A listening backend; stops listening when dropped.
 pub struct Backend {
     address: SocketAddr,
-    visits: Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>,
+    visits: Arc<Mutex<Vec<Record>>>,
     stop: Arc<AtomicBool>,
     _sockets: Vec<Socket>,
 }
+
+/// What one connection received.
+type Record = Arc<Mutex<Vec<u8>>>;
 
 /// One connection the proxy made.
 pub struct Visit {
@@ -41,7 +44,7 @@ impl Backend {
                 if stop.load(Ordering::Acquire) {
                     return;
                 }
-                let record = Arc::new(Mutex::new(Vec::new()));
+                let record = Record::default();
                 visits.lock().unwrap().push(Arc::clone(&record));
                 let connection = Connection::over(stream).recorded(record);
                 let script = Arc::clone(&script);

@@ -147,7 +147,7 @@ impl Connection {
     }
 
     /// Ends the outgoing direction.
-    pub fn finish(&mut self) {
+    pub fn finish(&self) {
         let _ = self.tcp().shutdown(Shutdown::Write);
     }
 

@@ -85,11 +85,11 @@ impl Log {
                 seen += 1;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(
-                !lines.over && !left.is_zero(),
-                "no such line: {what}\n--- log ---\n{}",
-                lines.text.join("\n")
-            );
+            if lines.over || left.is_zero() {
+                let text = lines.text.join("\n");
+                drop(lines);
+                panic!("no such line: {what}\n--- log ---\n{text}");
+            }
             lines = self.0.grown.wait_timeout(lines, left).unwrap().0;
         }
     }
@@ -126,7 +126,7 @@ impl Line {
         self.fields
             .get("fields")
             .and_then(|fields| fields.get(name))
-            .or(self.fields.get(name))
+            .or_else(|| self.fields.get(name))
     }
 
     /// A field's text.
