@@ -6,12 +6,14 @@ pub mod frame;
 mod gate;
 pub mod handshake;
 mod heartbeat;
+mod passage;
 mod peer;
 mod session;
 mod settings;
 mod side;
 mod sieve;
 mod tally;
+mod timing;
 pub mod walker;
 
 pub use closing::{CloseFrom, End, Output};

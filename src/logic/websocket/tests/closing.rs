@@ -496,3 +496,63 @@ fn a_close_that_found_no_place_is_not_reported_as_sent() {
     };
     assert_eq!(rig.session.end(), Some(end));
 }
+
+#[test]
+fn a_wake_that_comes_an_hour_late_ends_for_one_reason_and_in_time() {
+    let mut rig = Rig::new(Settings {
+        idle_timeout: Some(Duration::from_secs(60)),
+        max_lifetime: Some(Duration::from_secs(60)),
+        ping_interval: Some(Duration::from_secs(60)),
+        ping_backend: true,
+        ..quiet()
+    });
+    rig.now += Duration::from_secs(3600);
+    rig.session.elapsed(rig.now);
+    rig.inject();
+    assert_eq!(rig.reason(), Some(EndReason::MaxLifetime));
+    assert_eq!(
+        (rig.closes(Client).len(), rig.closes(Backend).len()),
+        (1, 1)
+    );
+    rig.wait_secs(5);
+    assert!(rig.is_over());
+}
+
+#[test]
+fn patience_and_deadline_that_pass_together_cut() {
+    let mut rig = Rig::new(quiet());
+    rig.feed(Backend, &frame(Backend, false, Opcode::Text, b"one "));
+    rig.order(EndReason::Shutdown);
+    rig.now += Duration::from_secs(60);
+    rig.session.elapsed(rig.now);
+    rig.inject();
+    assert_eq!(rig.outputs(), (Output::Cut, Output::Cut));
+    assert!(rig.closes(Client).is_empty());
+}
+
+#[test]
+fn a_close_and_an_order_in_one_instant_end_by_the_first() {
+    let mut rig = Rig::new(quiet());
+    rig.feed(Client, &close(Client, 1000));
+    rig.order(EndReason::Shutdown);
+    rig.end_of_stream(Client);
+    assert_eq!(rig.reason(), Some(EndReason::ClientClose));
+    assert_eq!(rig.closes(Backend), [1000]);
+    rig.feed(Backend, &close(Backend, 1000));
+    assert_eq!(rig.closes(Client), [1000]);
+}
+
+#[test]
+fn a_call_in_between_never_hurts() {
+    let mut rig = Rig::new(quiet());
+    rig.feed(
+        Backend,
+        &frame(Backend, true, Opcode::Text, &[b'a'; 100])[..50],
+    );
+    for _ in 0..3 {
+        rig.session.elapsed(rig.now);
+        rig.inject();
+    }
+    rig.feed(Backend, &[b'a'; 52]);
+    assert_eq!((rig.reason(), rig.seen(Client).len()), (None, 1));
+}

@@ -2,6 +2,7 @@
 
 mod closing;
 mod forwarding;
+mod framing;
 mod heartbeats;
 mod limits;
 mod walking;

@@ -141,7 +141,8 @@ fn frames() -> impl Strategy<Value = Vec<(u8, bool, Vec<u8>)>> {
         1 => prop::sample::select(vec![0x88, 0x08, 0x09, 0xc1, 0x83, 0x8b]),
         1 => any::<u8>(),
     ];
-    let code = prop::sample::select(vec![1000_u16, 1001, 1005, 1014, 1015, 2999, 3000, 5000]);
+    // Not 1014, which tungstenite does not know.
+    let code = prop::sample::select(vec![1000_u16, 1001, 1005, 1013, 1015, 2999, 3000, 5000]);
     let payload = prop_oneof![
         30 => vec(b'a'..=b'z', 0..20),
         4 => vec(b'a'..=b'z', 120..132),
