@@ -39,4 +39,5 @@ mod slow_reader;
 mod support;
 mod threads;
 mod tls;
+mod torture;
 mod watch;
