@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::config::defaults::MAX_WORKERS;
 use crate::config::model::Bind;
 use crate::control::admin::{self, Admin, Token};
 use crate::control::drain::{Drains, drain};
@@ -78,12 +80,20 @@ pub fn run(source: Source, started: impl FnOnce(Addresses)) -> Result<(), StartE
     let control = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    control.block_on(async {
-        let process = Process::start(source).await?;
+    let outcome = control.block_on(async {
+        // First of all: no signal may end the process half-way through its start.
+        let mut signals = Signals::take()?;
+        let process = tokio::select! {
+            process = Process::start(source) => process?,
+            _ = stop_order(&mut signals) => return Ok(()),
+        };
         started(process.addresses());
-        process.serve().await;
+        process.serve(signals).await;
         Ok(())
-    })
+    });
+    // A look-up that hangs must not hold up the end.
+    control.shutdown_background();
+    outcome
 }
 
 struct Process {
@@ -91,7 +101,6 @@ struct Process {
     workers: Arc<Workers>,
     capacity: Capacity,
     reloader: Reloader,
-    signals: Signals,
     reload_requests: mpsc::Receiver<ReloadRequest>,
     admin: Option<SocketAddr>,
     _admin_tasks: JoinSet<()>,
@@ -99,8 +108,6 @@ struct Process {
 
 impl Process {
     async fn start(source: Source) -> Result<Self, StartError> {
-        // First of all: a signal that comes during the start must not end the process half-way.
-        let signals = Signals::take()?;
         let config = source.load().await?;
         let log = LogControl::start(&config.log)?;
         let descriptors = descriptors::raise_limit();
@@ -108,8 +115,7 @@ impl Process {
         let metrics = Metrics::new(count)?;
         let servers = Servers::new(metrics.clone());
         let ticketer = tls::ticketer()?;
-        let prepared = prepare(config, None, &ticketer, &metrics, &servers).await;
-        let snapshot = prepared.map_err(Refused::from)?;
+        let snapshot = prepare(config, None, &ticketer, &metrics, &servers).await?;
         let config = Arc::clone(&snapshot.config);
         let shared = Arc::new(Shared::new(metrics.clone(), servers, snapshot, count));
 
@@ -146,7 +152,6 @@ impl Process {
             workers,
             capacity,
             reloader,
-            signals,
             reload_requests,
             admin,
             _admin_tasks: admin_tasks,
@@ -161,27 +166,42 @@ impl Process {
     }
 
     /// Carries out orders until one of them ends the process.
-    async fn serve(mut self) {
-        loop {
-            tokio::select! {
-                order = self.signals.next() => match order {
-                    Order::Reload => drop(self.reloader.reload().await),
-                    Order::Stop => break,
-                    Order::StopNow => return self.end(),
+    async fn serve(mut self, mut signals: Signals) {
+        let mut again = false;
+        let order = 'serving: loop {
+            let requester = tokio::select! {
+                () = std::future::ready(()), if std::mem::take(&mut again) => None,
+                order = signals.next() => match order {
+                    Order::Reload => None,
+                    order => break order,
                 },
-                Some(answer) = self.reload_requests.recv() => {
-                    let outcome = self.reloader.reload().await;
-                    // Who asked may have gone meanwhile; the log has the outcome too.
-                    let _ = answer.send(outcome.map_err(|refused| refused.to_string()));
+                Some(requester) = self.reload_requests.recv() => Some(requester),
+            };
+            let mut reload = pin!(self.reloader.reload());
+            let outcome = loop {
+                tokio::select! {
+                    outcome = &mut reload => break outcome,
+                    order = signals.next() => match order {
+                        Order::Reload => again = true,
+                        // Nothing is in force before a reload's end, so a stop may break in.
+                        order => break 'serving order,
+                    },
                 }
+            };
+            if let Some(requester) = requester {
+                // Who asked may have gone meanwhile; the log has the outcome too.
+                let _ = requester.send(outcome.map_err(|refused| refused.to_string()));
             }
+        };
+        if order == Order::Stop {
+            self.drain(&mut signals).await;
         }
-        self.drain().await;
-        self.end();
+        self.workers.stop();
+        info!("stopped");
     }
 
     /// Ends every session within `shutdown_grace`, or less when told twice.
-    async fn drain(&mut self) {
+    async fn drain(&mut self, signals: &mut Signals) {
         let grace = self.shared.snapshot().config.server.shutdown_grace;
         let deadline = Instant::now() + grace;
         info!(
@@ -190,6 +210,7 @@ impl Process {
             "stopping"
         );
         self.shared.start_draining();
+        self.reload_requests.close();
         self.reloader.listeners.close();
         let within = grace.saturating_sub(CLOSING_TIME).max(grace / 2);
         let sessions = self.shared.registry.select(|_| true);
@@ -210,13 +231,8 @@ impl Process {
                     warn!(connections = self.capacity.open(), "grace is over, cutting the rest");
                 }
             }
-            order = stop_order(&mut self.signals) => info!(?order, "stopping now"),
+            order = stop_order(signals) => info!(?order, "stopping now"),
         }
-    }
-
-    fn end(self) {
-        self.workers.stop();
-        info!("stopped");
     }
 }
 
@@ -224,14 +240,15 @@ impl Process {
 async fn stop_order(signals: &mut Signals) -> Order {
     loop {
         match signals.next().await {
-            Order::Reload => warn!("stopping, not reloading"),
+            Order::Reload => warn!("busy, SIGHUP is not heard"),
             order => return order,
         }
     }
 }
 
 fn worker_count(config: &Config) -> usize {
-    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let cores =
+        || thread::available_parallelism().map_or(1, |cores| cores.get().min(MAX_WORKERS.into()));
     config
         .server
         .workers

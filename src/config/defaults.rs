@@ -8,7 +8,7 @@ use super::model::{
     AccessLog, Admin, Bind, HealthCheck, Http, Log, LogFormat, LogLevel, Passive, ProbeKind,
     Server, WebSocket,
 };
-use crate::logic::websocket::OnExcess;
+use crate::logic::websocket::{OnExcess, Settings};
 
 /// Problems that are told one by one; more are counted.
 pub const MAX_PROBLEMS: usize = 1000;
@@ -143,16 +143,18 @@ impl Default for Admin {
 impl Default for WebSocket {
     fn default() -> Self {
         Self {
-            idle_timeout: Some(IDLE_TIMEOUT),
-            max_lifetime: None,
-            ping_interval: Some(PING_INTERVAL),
-            ping_timeout: PING_TIMEOUT,
-            ping_backend: false,
-            max_frame_bytes: FRAME_BYTES,
-            max_message_bytes: MESSAGE_BYTES,
-            client_messages: None,
-            client_bytes: None,
-            on_excess: OnExcess::Close,
+            session: Settings {
+                idle_timeout: Some(IDLE_TIMEOUT),
+                max_lifetime: None,
+                ping_interval: Some(PING_INTERVAL),
+                ping_timeout: PING_TIMEOUT,
+                ping_backend: false,
+                max_frame_bytes: FRAME_BYTES,
+                max_message_bytes: MESSAGE_BYTES,
+                client_messages: None,
+                client_bytes: None,
+                on_excess: OnExcess::Close,
+            },
             park_buffer_bytes: PARK_BUFFER_BYTES,
         }
     }

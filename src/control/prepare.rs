@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Instant;
 
+use futures_util::future::join_all;
 use rustls::ServerConfig;
 use rustls::server::ProducesTickets;
 
@@ -15,27 +17,34 @@ use crate::state::server::Servers;
 use crate::telemetry::Metrics;
 use crate::tls;
 
+use super::reload::Refused;
 use super::resolve::resolve;
 
 /// Builds the snapshot of `config`: certificates loaded, names looked up, servers adopted.
 ///
 /// # Errors
-/// Every certificate that can't be used.
+/// Certificates that can't be used; at a reload, an upstream that would be left without a server.
 pub async fn prepare(
     config: Config,
     before: Option<&Snapshot>,
     ticketer: &Arc<dyn ProducesTickets>,
     metrics: &Metrics,
     servers: &Servers,
-) -> Result<Arc<Snapshot>, Errors> {
+) -> Result<Arc<Snapshot>, Refused> {
     let tls = certificates(&config, ticketer)?;
-    let snapshot = Snapshot::build(Arc::new(config), &tls, before, metrics);
-    for (name, upstream) in &snapshot.upstreams {
+    let snapshot = Snapshot::build(Arc::new(config), &tls, before, metrics, servers);
+    let look_ups = snapshot.upstreams.iter().map(async |(name, upstream)| {
         let old = before.and_then(|before| before.upstreams.get(name));
         let known =
             |address: &ServerAddress| old.map(|old| old.addresses_of(address)).unwrap_or_default();
-        let resolved = resolve(&upstream.settings, known).await;
-        upstream.set_members(&resolved, servers);
+        (upstream, resolve(&upstream.settings, known).await)
+    });
+    for (upstream, resolved) in join_all(look_ups).await {
+        // A start goes on and serves 503 until the name is there; a reload has something to lose.
+        if before.is_some() && resolved.iter().all(|(_, addresses)| addresses.is_empty()) {
+            return Err(Refused::Unresolved(Arc::clone(&upstream.settings.name)));
+        }
+        upstream.set_members(&resolved, servers, Instant::now());
     }
     Ok(Arc::new(snapshot))
 }

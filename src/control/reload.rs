@@ -1,6 +1,7 @@
 //! Replaces the configuration in force, all of it or none of it, without touching a live
 //! connection that the new one does not concern. Signal, admin API and file watch end here.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,7 +14,7 @@ use tracing::{info, warn};
 use crate::config::{self, Config};
 use crate::runtime::acceptor::Capacity;
 use crate::runtime::descriptors;
-use crate::state::server::Server;
+use crate::state::upstream::Member;
 use crate::state::{Shared, Snapshot};
 use crate::telemetry::log::LogControl;
 
@@ -21,7 +22,7 @@ use super::drain::Drains;
 use super::listeners::{BindError, Listeners};
 use super::prepare::prepare;
 use super::tend::{server_left, tend};
-use super::watch::Watch;
+use super::watch::{Watch, fingerprint};
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug)]
@@ -38,6 +39,9 @@ pub enum Refused {
     /// It does not parse, does not hold together, or names files that can't be used.
     #[error("{0}")]
     Invalid(#[from] config::Errors),
+    /// No server of an upstream has an address, where one had before.
+    #[error("upstream {0}: none of its servers' names can be looked up")]
+    Unresolved(Arc<str>),
     /// An address can't be bound.
     #[error("{0}: {source}", source = std::error::Error::source(.0).map(ToString::to_string).unwrap_or_default())]
     Bind(#[from] BindError),
@@ -128,14 +132,16 @@ impl Reloader {
         let bound = self.listeners.bind(&snapshot.config)?;
         self.listeners.put_in_force(bound);
         self.tend(&snapshot);
-        self.watch(&snapshot.config);
+        self.watch(&snapshot.config, None);
         self.stamp(true);
         Ok(())
     }
 
     async fn try_reload(&mut self) -> Result<Vec<String>, Refused> {
-        let config = self.source.load().await?;
         let before = self.shared.snapshot();
+        // Taken before they are read: what changes meanwhile is seen when the watch begins again.
+        let files = fingerprint(&before.config.files, &before.config.directories);
+        let config = self.source.load().await?;
         let bound = self.listeners.bind(&config)?;
         let snapshot = prepare(
             config,
@@ -151,17 +157,19 @@ impl Reloader {
         self.log.apply(snapshot.config.log.level);
         self.capacity
             .resize(max_connections(&snapshot.config, self.descriptors));
-        self.tend(&snapshot);
-        self.watch(&snapshot.config);
+        let same_files = before.config.files == snapshot.config.files;
+        self.watch(&snapshot.config, same_files.then_some(files));
         self.leave(&before, &snapshot);
-        self.shared.servers.prune();
         let changes = config::diff(&before.config, &snapshot.config);
+        drop(before);
+        // What they held of servers that went must be gone before those are forgotten.
+        self.tending.shutdown().await;
+        self.shared.servers.prune();
+        self.tend(&snapshot);
         Ok(changes.iter().map(ToString::to_string).collect())
     }
 
     fn tend(&mut self, snapshot: &Snapshot) {
-        self.tending.abort_all();
-        while self.tending.try_join_next().is_some() {}
         for upstream in snapshot.upstreams.values() {
             let (shared, drains) = (Arc::clone(&self.shared), self.drains.clone());
             self.tending
@@ -169,14 +177,14 @@ impl Reloader {
         }
     }
 
-    fn watch(&mut self, config: &Config) {
+    fn watch(&mut self, config: &Config, seen: Option<u64>) {
         self.watching.abort_all();
         while self.watching.try_join_next().is_some() {}
         if !config.server.watch {
             return;
         }
         // Begun here and not in the task: what is written from now on must be seen.
-        match Watch::begin(config.files.clone(), config.directories.clone()) {
+        match Watch::begin(config.files.clone(), config.directories.clone(), seen) {
             Ok(watch) => drop(self.watching.spawn(watch.run(self.requests.clone()))),
             Err(error) => warn!(%error, "files can't be watched; reload by SIGHUP"),
         }
@@ -187,8 +195,9 @@ impl Reloader {
         for (name, old) in &before.upstreams {
             let new = after.upstreams.get(name);
             let members = new.map(|new| new.members()).unwrap_or_default();
-            let stays = |server: &Server| members.iter().any(|new| new.server.key == server.key);
-            for left in old.members().iter().filter(|old| !stays(&old.server)) {
+            let staying: HashSet<_> = members.iter().map(|new| &new.server.key).collect();
+            let leaves = |old: &&Member| !staying.contains(&old.server.key);
+            for left in old.members().iter().filter(leaves) {
                 let policy = new.unwrap_or(old);
                 server_left(policy, &left.server, &self.shared, &self.drains);
             }

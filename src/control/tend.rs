@@ -1,7 +1,7 @@
 //! Looks after the servers of one upstream: looks their names up again, checks their health,
 //! and sees to the live sessions of those that leave or fail.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,15 +31,17 @@ pub async fn tend(upstream: Arc<Upstream>, shared: Arc<Shared>, drains: Drains) 
         sleep(jittered(interval, fastrand::u64(..))).await;
         let known = |address: &ServerAddress| upstream.addresses_of(address);
         let resolved = resolve(&upstream.settings, known).await;
-        for left in upstream.set_members(&resolved, &shared.servers) {
+        for left in upstream.set_members(&resolved, &shared.servers, Instant::now()) {
             info!(upstream = %upstream.settings.name, server = %left.label, "server left");
             server_left(&upstream, &left, &shared, &drains);
         }
+        shared.servers.prune();
     }
 }
 
 /// What `on_server_removed` says of the live sessions of a server that is no longer a member.
 pub fn server_left(upstream: &Upstream, server: &Arc<Server>, shared: &Shared, drains: &Drains) {
+    server.left();
     if upstream.settings.on_server_removed == OnServerRemoved::Drain {
         let sessions = shared
             .registry
@@ -69,8 +71,9 @@ impl Checkers {
     /// Starts and stops tasks until there is one for each member.
     fn fit(&mut self, upstream: &Arc<Upstream>, shared: &Arc<Shared>, drains: &Drains) {
         let members = upstream.members();
+        let staying: HashSet<_> = members.iter().map(|member| &member.server.key).collect();
         self.by_server.retain(|key, task| {
-            let stays = members.iter().any(|member| member.server.key == *key);
+            let stays = staying.contains(key);
             if !stays {
                 task.abort();
             }
@@ -79,7 +82,7 @@ impl Checkers {
         for member in members.iter() {
             let server = &member.server;
             let Some(check) = upstream.settings.health_check.clone() else {
-                server.unchecked();
+                server.unchecked(Instant::now());
                 continue;
             };
             self.by_server.entry(server.key.clone()).or_insert_with(|| {

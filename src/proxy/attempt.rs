@@ -1,20 +1,23 @@
-//! Reaching a server: pick, connect, send the request, read the head of the answer, and try
-//! another server for as long as no byte of an answer has come.
+//! Reaching a server: pick or wait for one, connect, send the request, read the head of the
+//! answer, and try another server for as long as no byte of an answer has come.
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use rustix::io::Errno;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, warn};
 
 use crate::config::model;
+use crate::logic::balance::Unavailable;
 use crate::logic::refusal::{BackendFault, BackendTimeout, Refusal, Shortage};
 use crate::logic::request::{ClientKey, Malformed, ResponseHead};
 use crate::state::server::{Phase, Server, Ticket};
-use crate::state::upstream::Upstream;
+use crate::state::upstream::{Pick, Seeker, Upstream};
 
 use super::inbox::{Inbox, NoHead};
 use super::stream::Stream;
@@ -45,7 +48,8 @@ pub struct Reached {
 #[derive(Debug)]
 struct Failure {
     refusal: Refusal,
-    phase: Phase,
+    /// The step that failed; none where the server is not to blame.
+    blame: Option<Phase>,
     /// Whether a byte of an answer had come: then the request is never sent again.
     answered: bool,
 }
@@ -60,21 +64,26 @@ pub async fn reach(
     client: &ClientKey,
     request: &[u8],
 ) -> Result<Reached, Refusal> {
-    let mut tried = Vec::new();
+    let mut seeker = Seeker {
+        client: *client,
+        tried: Vec::new(),
+        turn: None,
+    };
     let mut outcome = Refusal::Unavailable(Shortage::NoServer);
     for _ in 0..=upstream.settings.retries {
-        let now = std::time::Instant::now();
-        let Ok(ticket) = upstream.pick(client, &tried, now) else {
-            break;
+        let pick = match find(upstream, &mut seeker).await {
+            Ok(pick) => pick,
+            Err(Shortage::NoServer) => break,
+            Err(shortage) => return Err(Refusal::Unavailable(shortage)),
         };
-        if !tried.is_empty() {
+        if !seeker.tried.is_empty() {
             upstream.retries.inc();
         }
-        let server = ticket.server();
+        let server = pick.ticket.server();
         match attempt(server, &upstream.settings, request).await {
             Ok((stream, head, inbox)) => {
                 return Ok(Reached {
-                    ticket,
+                    ticket: pick.ticket,
                     stream,
                     head,
                     inbox,
@@ -82,11 +91,14 @@ pub async fn reach(
             }
             Err(failure) => {
                 debug!(?server, refusal = %failure.refusal, "attempt failed");
-                failed(upstream, server, failure.phase);
-                if failure.answered {
+                if let Some(phase) = failure.blame {
+                    failed(upstream, server, phase);
+                }
+                // Another server would meet our own shortage too.
+                if failure.answered || failure.blame.is_none() {
                     return Err(failure.refusal);
                 }
-                tried.push(server.id);
+                seeker.tried.push(server.id);
                 outcome = failure.refusal;
             }
         }
@@ -94,9 +106,32 @@ pub async fn reach(
     Err(outcome)
 }
 
+/// The next server for this request: at once where there is one, else in its turn.
+async fn find(upstream: &Upstream, seeker: &mut Seeker) -> Result<Pick, Shortage> {
+    let now = std::time::Instant::now();
+    match upstream.pick(seeker, now) {
+        Ok(pick) => return Ok(pick),
+        Err(Unavailable::Down) => return Err(Shortage::NoServer),
+        Err(Unavailable::Full) => {}
+    }
+    let waiting = upstream.wait(seeker, now).ok_or(Shortage::QueueFull)?;
+    // From its first wait on, so that retries do not wait as long again.
+    let deadline = waiting.since() + upstream.settings.queue_timeout;
+    match timeout_at(deadline.into(), waiting.turn()).await {
+        Ok(handed) => handed.map_err(|_| Shortage::NoServer),
+        Err(_) => Err(Shortage::QueueTimeout),
+    }
+}
+
 /// Counts a failure against a server, and says so when that puts it out.
 pub fn failed(upstream: &Upstream, server: &Server, phase: Phase) {
     if let Some(out) = upstream.failed(server, phase, std::time::Instant::now()) {
+        // Its return is news to those who wait.
+        let entrance = Arc::clone(upstream.entrance());
+        tokio::spawn(async move {
+            sleep(out).await;
+            entrance.serve(std::time::Instant::now());
+        });
         warn!(
             ?server,
             seconds = out.as_secs_f64(),
@@ -113,6 +148,10 @@ async fn attempt(
     let connecting = connect(server.key.address, settings.receive_buffer_bytes);
     let mut stream = match timeout(settings.connect_timeout, connecting).await {
         Ok(Ok(stream)) => Stream::Tcp(stream),
+        Ok(Err(error)) if is_our_shortage(&error) => {
+            warn!(?server, %error, "no socket to connect with");
+            return Err(Failure::ours());
+        }
         Ok(Err(_)) => return Err(Failure::at_connect(BackendFault::Unreachable.into())),
         Err(_) => {
             return Err(Failure::at_connect(Refusal::Timeout(
@@ -154,7 +193,8 @@ async fn converse(
     }
     for interim in 0..MAX_INTERIM {
         let head = inbox.head(stream, OPENING, MAX_HEAD_BYTES, deadline).await;
-        let head = head.map_err(|no_head| Failure::of(no_head, interim > 0))?;
+        let answered = interim > 0 || !inbox.is_empty();
+        let head = head.map_err(|no_head| Failure::of(no_head, answered))?;
         let head = ResponseHead::parse(head, MAX_FIELDS);
         let head = head.map_err(|malformed| Failure::of(malformed.into(), true))?;
         if !head.is_interim() {
@@ -163,7 +203,7 @@ async fn converse(
     }
     Err(Failure {
         refusal: BackendFault::InterimFlood.into(),
-        phase: Phase::Handshake,
+        blame: Some(Phase::Handshake),
         answered: true,
     })
 }
@@ -172,7 +212,15 @@ impl Failure {
     const fn at_connect(refusal: Refusal) -> Self {
         Self {
             refusal,
-            phase: Phase::Connect,
+            blame: Some(Phase::Connect),
+            answered: false,
+        }
+    }
+
+    const fn ours() -> Self {
+        Self {
+            refusal: Refusal::Unavailable(Shortage::Overloaded),
+            blame: None,
             answered: false,
         }
     }
@@ -186,10 +234,23 @@ impl Failure {
         };
         Self {
             refusal,
-            phase: Phase::Handshake,
+            blame: Some(Phase::Handshake),
             answered: answered || answered_before,
         }
     }
+}
+
+/// Whether a connect failed for want of descriptors, ports or memory of ours.
+fn is_our_shortage(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    let ours = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+    ];
+    errno.is_some_and(|errno| ours.contains(&errno))
 }
 
 fn malformed(fault: Malformed) -> Refusal {

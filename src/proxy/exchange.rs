@@ -28,11 +28,15 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
     let received = Instant::now();
     let request = match Request::check(head) {
         Ok(request) => request,
-        Err(refusal) => return conclude(client, refusal.answer(), None).await,
+        Err(refusal) => {
+            client.count_refused(&context.shared, &refusal);
+            return conclude(client, refusal.answer(), None).await;
+        }
     };
     let snapshot = context.shared.snapshot();
     let (listener, host) = (&client.listener.settings.name, request.host().name());
     let Some(route) = snapshot.route(listener, host, request.path()) else {
+        client.count_refused(&context.shared, &Refusal::NoRoute);
         return conclude(client, Refusal::NoRoute.answer(), Some(&request)).await;
     };
     let route = Arc::clone(route);

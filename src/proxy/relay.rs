@@ -33,6 +33,15 @@ pub struct Relay {
     started: bool,
 }
 
+/// How pumping a direction stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pumped {
+    /// A waker is registered for when there is more to do.
+    Waits,
+    /// The session does not want to read; nothing wakes us for this side.
+    Rests,
+}
+
 /// One peer: its stream, what it has not taken yet, and how far its ends are.
 #[derive(Debug)]
 struct Half {
@@ -92,25 +101,40 @@ impl Relay {
         {
             self.session.elapsed(now);
         }
-        self.pump(Side::Client, cx, now);
-        self.pump(Side::Backend, cx, now);
-        for side in [Side::Client, Side::Backend] {
+        let rests = Side::BOTH.map(|side| self.pump(side, cx, now) == Pumped::Rests);
+        for side in Side::BOTH {
             self.inject(side, cx, now);
             self.settle(side, cx, now);
         }
+        // What one side did may have set the other going again after its turn.
+        let goes_on = |(side, rests): (Side, bool)| rests && self.may_pump(side);
+        if Side::BOTH.into_iter().zip(rests).any(goes_on) {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn may_pump(&self, from: Side) -> bool {
+        let stream = match from {
+            Side::Client => &self.client.stream,
+            Side::Backend => &self.backend.stream,
+        };
+        stream.is_some() && (self.session.reads(from) || self.session.resumes(from))
     }
 
     /// Moves what `from` has sent for as long as the other side takes it.
-    fn pump(&mut self, from: Side, cx: &mut Context<'_>, now: Instant) {
+    fn pump(&mut self, from: Side, cx: &mut Context<'_>, now: Instant) -> Pumped {
         for _ in 0..CHUNKS_PER_TURN {
             self.flush(from.other(), cx, now);
             if self.session.resumes(from) {
                 scratch::with(|scratch| self.pass(from, scratch, 0, cx, now));
-            } else if !self.session.reads(from) || self.read(from, cx, now).is_pending() {
-                return;
+            } else if !self.session.reads(from) {
+                return Pumped::Rests;
+            } else if self.read(from, cx, now).is_pending() {
+                return Pumped::Waits;
             }
         }
         cx.waker().wake_by_ref();
+        Pumped::Waits
     }
 
     /// Reads one chunk and passes on what the session lets through.

@@ -69,7 +69,7 @@ impl Upgrade {
             }
             Ok(reached) => {
                 self.route.figures.handshake(reached.head.status());
-                pass(client, &self.request, reached).await
+                pass(client, &self.request, &self.upstream, reached).await
             }
             Err(refusal) => self.refuse(client, &refusal).await,
         }
@@ -129,7 +129,7 @@ impl Upgrade {
                 return self.refuse(client, &refusal).await;
             }
         };
-        reached.ticket.server().succeeded();
+        reached.ticket.server().succeeded(Instant::now());
         let mut head = Vec::with_capacity(512);
         write_switching(&reached.head, &admitted.offer, &agreed, &mut head);
         if client.send(&head).await {

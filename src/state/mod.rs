@@ -1,10 +1,13 @@
 //! What both planes share in memory: the snapshot in force, and what outlives every snapshot.
 
+pub mod entrance;
 pub mod registry;
 pub mod route;
 pub mod server;
 pub mod shared;
 pub mod snapshot;
+#[cfg(test)]
+mod tests;
 pub mod upstream;
 
 pub use shared::Shared;

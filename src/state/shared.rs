@@ -1,6 +1,7 @@
 //! The one object both planes hold.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -32,6 +33,8 @@ impl Shared {
         snapshot: Arc<Snapshot>,
         workers: usize,
     ) -> Self {
+        snapshot.put_in_force(Instant::now());
+        servers.started();
         Self {
             metrics,
             servers,
@@ -48,7 +51,8 @@ impl Shared {
 
     /// Puts another snapshot in force.
     pub fn replace(&self, snapshot: Arc<Snapshot>) {
-        self.snapshot.store(snapshot);
+        self.snapshot.store(Arc::clone(&snapshot));
+        snapshot.put_in_force(Instant::now());
     }
 
     /// Whether the process is on its way out and takes no new sessions.

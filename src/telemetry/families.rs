@@ -58,7 +58,7 @@ families! {
     CONNECTIONS_ACCEPTED = "connections_accepted_total" Counter ["listener"]
         "Client connections accepted.";
     CONNECTIONS_REFUSED = "connections_refused_total" Counter ["listener", "reason"]
-        "Client connections closed before a request was read.";
+        "Connections and requests refused before they met a route, by cause.";
     TLS_HANDSHAKES = "tls_handshakes_total" Counter ["listener", "result"]
         "TLS handshakes with clients by result: full, resumed, failed, timeout.";
     HANDSHAKES = "handshakes_total" Counter ["route", "status"]
@@ -87,6 +87,8 @@ families! {
         "Failed attempts by phase: connect, handshake.";
     RETRIES = "retries_total" Counter ["upstream"]
         "Attempts repeated on another server.";
+    QUEUE_LENGTH = "queue_length" Gauge ["upstream"]
+        "Requests that wait for a server.";
     HEALTH_CHECKS = "health_checks_total" Counter ["upstream", "server", "result"]
         "Active checks by result: ok, failed.";
     RELOADS = "reloads_total" Counter ["result"]

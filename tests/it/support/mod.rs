@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod certificates;
 pub mod connection;
+pub mod crowd;
 pub mod digest;
 pub mod echo;
 pub mod flow;
