@@ -210,7 +210,7 @@ fn hundreds_of_mebibytes_pass_both_ways_whole_under_load() {
         bytes += count;
         drop((client, backend));
     }
-    println!("{} MiB in {:?}", bytes >> 20, begun.elapsed());
+    eprintln!("{} MiB in {:?}", bytes >> 20, begun.elapsed());
     rest.is_back(&stage.proxy);
 }
 
@@ -254,8 +254,13 @@ fn a_peer_that_half_closes_and_stays_is_left_within_the_linger() {
     rest.is_back(&stage.proxy);
 }
 
+/// The client's connection, and its backend's where there is one yet.
+type Ends = (Connection, Option<Connection>);
+/// How it gets there.
+type Reach = fn(&Stage) -> Ends;
+
 /// Where a client is when it resets its connection.
-const PHASES: [(&str, fn(&Stage) -> (Connection, Option<Connection>)); 8] = [
+const PHASES: [(&str, Reach); 8] = [
     ("just accepted", |stage| (stage.proxy.connect(), None)),
     ("in its head", |stage| {
         let mut client = stage.proxy.connect();
@@ -295,7 +300,7 @@ const PHASES: [(&str, fn(&Stage) -> (Connection, Option<Connection>)); 8] = [
     }),
 ];
 
-fn both((client, backend): (Connection, Connection)) -> (Connection, Option<Connection>) {
+fn both((client, backend): (Connection, Connection)) -> Ends {
     (client, Some(backend))
 }
 
@@ -436,7 +441,7 @@ fn two_thousand_idle_sessions_that_speak_at_once_lose_nothing_under_load() {
                 (now < before + GROWTH_KIB).then_some(now)
             },
         );
-        println!("{MEMBERS} sessions: {before} KiB idle, {after} KiB after all spoke at once");
+        eprintln!("{MEMBERS} sessions: {before} KiB idle, {after} KiB after all spoke at once");
         members.join_all().await;
     });
     rest.is_back(&proxy);
