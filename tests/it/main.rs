@@ -42,4 +42,5 @@ mod storm;
 mod support;
 mod threads;
 mod tls;
+mod torture;
 mod watch;

@@ -2,8 +2,8 @@
 
 use tidegate::telemetry::families::{FAMILIES, Kind};
 
-use crate::support::frame::{Frame, PING, TEXT};
-use crate::support::{Echo, Request, Tidegate};
+use crate::support::frame::{BINARY, CONTINUATION, Frame, PING, TEXT};
+use crate::support::{Echo, Request, Stage, Tidegate};
 
 #[test]
 fn every_family_is_exposed_with_its_help_and_type() {
@@ -106,6 +106,38 @@ fn control_frames_and_fragments_are_counted_as_what_they_are() {
     proxy.wait_for_metric("tidegate_bytes_total", &[("direction", "to_backend")], 11.0);
     let outward = [("direction", "to_client"), ("kind", "pong")];
     proxy.wait_for_metric("tidegate_messages_total", &outward, 1.0);
+}
+
+#[test]
+fn figures_move_while_a_frame_is_under_way_and_a_message_counts_at_its_end() {
+    let stage = Stage::with("");
+    let (mut client, mut backend) = stage.tunnel();
+    let first = Frame::server(BINARY, vec![7; 100_000]).unfinished();
+    let wire = first.encode();
+    let bytes = |value| {
+        let labels = [("route", "main"), ("direction", "to_client")];
+        stage
+            .proxy
+            .wait_for_metric("tidegate_bytes_total", &labels, value);
+    };
+    let messages = |value| {
+        let labels = [("direction", "to_client"), ("kind", "binary")];
+        stage
+            .proxy
+            .wait_for_metric("tidegate_messages_total", &labels, value);
+    };
+    // A header of 10 bytes, half the payload.
+    backend.send(&wire[..50_010]);
+    client.read_exactly(50_010);
+    bytes(50_000.0);
+    backend.send(&wire[50_010..]);
+    client.read_exactly(50_000);
+    bytes(100_000.0);
+    messages(0.0);
+    backend.send_frame(&Frame::server(CONTINUATION, "end"));
+    client.frame();
+    bytes(100_003.0);
+    messages(1.0);
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::support::{Echo, Setup, Tidegate};
 const SLACK: Duration = Duration::from_secs(2);
 
 /// Clients that wait for their end.
-struct Crowd {
+struct Audience {
     thread: thread::JoinHandle<Vec<End>>,
 }
 
@@ -37,7 +37,7 @@ struct End {
     code: Option<u16>,
 }
 
-impl Crowd {
+impl Audience {
     #[track_caller]
     fn open(address: SocketAddr, size: usize) -> Self {
         let open = Arc::new(AtomicUsize::new(0));
@@ -48,7 +48,7 @@ impl Crowd {
                 .build();
             runtime.unwrap().block_on(attend(address, size, counter))
         });
-        wait_until("the crowd to be there", || {
+        wait_until("the audience to be there", || {
             open.load(Ordering::Acquire) == size
         });
         Self { thread }
@@ -68,10 +68,10 @@ impl Crowd {
 async fn attend(address: SocketAddr, size: usize, open: Arc<AtomicUsize>) -> Vec<End> {
     const OPENING: usize = 64;
     let gate = Arc::new(Semaphore::new(OPENING));
-    let mut crowd = JoinSet::new();
+    let mut audience = JoinSet::new();
     for _ in 0..size {
         let (gate, open) = (Arc::clone(&gate), Arc::clone(&open));
-        crowd.spawn(async move {
+        audience.spawn(async move {
             let mut stream = {
                 let _permit = gate.acquire().await;
                 join(address).await.unwrap()
@@ -93,7 +93,7 @@ async fn attend(address: SocketAddr, size: usize, open: Arc<AtomicUsize>) -> Vec
             }
         });
     }
-    crowd.join_all().await
+    audience.join_all().await
 }
 
 /// None earlier than its share of the time allows, all of them by the end of it.
@@ -109,14 +109,14 @@ fn assert_paced(times: &[Duration], within: Duration) {
 }
 
 fn print_table(times: &[Duration], within: Duration) {
-    println!("{} sessions over {within:?}", times.len());
-    println!("| second | ended | left |\n|---|---|---|");
+    eprintln!("{} sessions over {within:?}", times.len());
+    eprintln!("| second | ended | left |\n|---|---|---|");
     let last = times.last().map_or(0, Duration::as_secs);
     let mut left = times.len();
     for second in 0..=last {
         let ended = times.iter().filter(|time| time.as_secs() == second).count();
         left -= ended;
-        println!("| {} | {ended} | {left} |", second + 1);
+        eprintln!("| {} | {ended} | {left} |", second + 1);
     }
 }
 
@@ -138,10 +138,10 @@ fn a_shutdown_ends_2000_sessions_evenly_over_20_s_under_load() {
         .with("server", "shutdown_grace = \"26s\"")
         .with("log", "level = \"info\"");
     let mut proxy = Tidegate::start(&setup);
-    let crowd = Crowd::open(proxy.address(), 2000);
+    let audience = Audience::open(proxy.address(), 2000);
     let start = Instant::now();
     proxy.signal(Signal::TERM);
-    let times = crowd.ends(start, 1001);
+    let times = audience.ends(start, 1001);
     let within = Duration::from_secs(20);
     assert_paced(&times, within);
     assert_even(&times, within);
@@ -162,10 +162,10 @@ fn a_removed_server_loses_its_sessions_at_the_pace_of_its_upstream() {
             .with("log", "level = \"info\"")
     };
     let proxy = Tidegate::start(&paced(&leaving));
-    let crowd = Crowd::open(proxy.address(), 150);
+    let audience = Audience::open(proxy.address(), 150);
     let start = Instant::now();
     proxy.reload_with(&paced(&staying));
-    assert_paced(&crowd.ends(start, 1012), Duration::from_secs(3));
+    assert_paced(&audience.ends(start, 1012), Duration::from_secs(3));
     let labels = [("reason", "server_drain")];
     proxy.wait_for_metric("tidegate_websockets_closed_total", &labels, 150.0);
 }

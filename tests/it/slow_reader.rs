@@ -95,7 +95,7 @@ fn does_not_read(who: Deaf) {
     let grown = stage.proxy.process().memory_kib().saturating_sub(memory);
     assert!(grown < GROWTH_KIB, "{grown} KiB for {SESSIONS} sessions");
     others_talk(&mut client, &mut backend);
-    println!(
+    eprintln!(
         "{who:?} does not read: parked {:.0} of at most {most:.0} bytes, process grown by {grown} KiB, \
          taken of each flood: {taken:?}",
         parked(&stage)

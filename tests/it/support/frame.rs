@@ -96,7 +96,36 @@ impl Frame {
 
     /// The first whole frame of `bytes` and its length on the wire; `None` while there is none.
     pub fn decode(bytes: &[u8]) -> Option<(Self, usize)> {
-        let (&[first, second], rest) = bytes.split_first_chunk()?;
+        let header = Header::of(bytes)?;
+        let total = header.length + header.payload_length;
+        let mut payload = bytes.get(header.length..total)?.to_vec();
+        apply(header.mask, &mut payload);
+        let frame = Self {
+            fin: bytes[0] & 0x80 != 0,
+            rsv: bytes[0] >> 4 & 7,
+            opcode: bytes[0] & 15,
+            mask: header.mask,
+            payload,
+        };
+        Some((frame, total))
+    }
+
+    /// How long the first frame of `bytes` is on the wire; `None` while its header is not whole.
+    pub fn measure(bytes: &[u8]) -> Option<usize> {
+        Header::of(bytes).map(|header| header.length + header.payload_length)
+    }
+}
+
+/// What the beginning of a frame says of the rest.
+struct Header {
+    length: usize,
+    payload_length: usize,
+    mask: Option<[u8; 4]>,
+}
+
+impl Header {
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let (&[_, second], rest) = bytes.split_first_chunk()?;
         let (length, rest) = match second & 0x7f {
             126 => rest
                 .split_first_chunk()
@@ -112,17 +141,11 @@ impl Frame {
                 .split_first_chunk()
                 .map(|(key, rest)| (Some(*key), rest))?,
         };
-        let length = usize::try_from(length).unwrap();
-        let mut payload = rest.get(..length)?.to_vec();
-        apply(mask, &mut payload);
-        let frame = Self {
-            fin: first & 0x80 != 0,
-            rsv: first >> 4 & 7,
-            opcode: first & 15,
+        Some(Self {
+            length: bytes.len() - rest.len(),
+            payload_length: usize::try_from(length).unwrap(),
             mask,
-            payload,
-        };
-        Some((frame, bytes.len() - rest.len() + length))
+        })
     }
 }
 
