@@ -85,7 +85,10 @@ pub async fn reach(
         let pick = match find(upstream, &mut seeker).await {
             Ok(pick) => pick,
             Err(Shortage::NoServer) => break,
-            Err(shortage) => return Err(Unreached::by(shortage)),
+            Err(shortage) => {
+                outcome.refusal = Refusal::Unavailable(shortage);
+                break;
+            }
         };
         if retries > 0 {
             upstream.retries.inc();

@@ -52,6 +52,8 @@ struct Half {
     early: Bytes,
     /// The TLS layer holds bytes that the socket did not take.
     unflushed: bool,
+    /// It takes nothing more; what is written to it is dropped.
+    deaf: bool,
     /// What the session was last told of what waits here.
     weighed: usize,
     shut: bool,
@@ -97,6 +99,8 @@ impl Relay {
             self.account.live().register(cx.waker());
             self.session.order(reason, now);
         }
+        let rests = Side::BOTH.map(|side| self.pump(side, cx, now) == Pumped::Rests);
+        // Behind the pumps: what waits in a socket is heard before a late timer calls it silence.
         if self
             .session
             .deadline()
@@ -104,7 +108,6 @@ impl Relay {
         {
             self.session.elapsed(now);
         }
-        let rests = Side::BOTH.map(|side| self.pump(side, cx, now) == Pumped::Rests);
         for side in Side::BOTH {
             self.inject(side, cx, now);
             self.settle(side, cx, now);
@@ -158,6 +161,7 @@ impl Relay {
                 }
                 Poll::Ready(Err(_)) => self.session.broken(from, now),
                 Poll::Ready(Ok(())) => match buf.filled().len() {
+                    0 if self.half(from).deaf => self.session.broken(from, now),
                     0 => self.session.end_of_stream(from, now),
                     read => self.pass(from, scratch, read, cx, now),
                 },
@@ -259,9 +263,15 @@ impl Relay {
         }
     }
 
+    /// A write failed: the peer takes nothing more. What it sent before, a Close perhaps, may still
+    /// wait in its socket and is read out first, where the session reads that side at all.
     fn lost(&mut self, side: Side, cx: &Context<'_>, now: Instant) {
-        self.session.broken(side, now);
-        self.cut(side, now);
+        self.half(side).deafen();
+        self.weigh(side, now);
+        if !self.session.reads(side) {
+            self.session.broken(side, now);
+            self.cut(side, now);
+        }
         // The session may have something to say to the other side, which may have had its turn.
         cx.waker().wake_by_ref();
     }
@@ -273,8 +283,7 @@ impl Relay {
                 // A peer that takes nothing would keep the kernel's buffers for minutes.
                 stream.abort();
             }
-            half.parked = Parked::default();
-            half.unflushed = false;
+            half.deafen();
             self.weigh(side, now);
         }
     }
@@ -357,6 +366,7 @@ impl Half {
             parked: Parked::default(),
             early,
             unflushed: false,
+            deaf: false,
             weighed: 0,
             shut: false,
         }
@@ -364,7 +374,7 @@ impl Half {
 
     /// Writes as much as the stream takes now.
     fn write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<usize> {
-        let Some(stream) = self.stream.as_mut() else {
+        let Some(stream) = self.stream.as_mut().filter(|_| !self.deaf) else {
             return Ok(bytes.len());
         };
         let mut written = 0;
@@ -392,6 +402,13 @@ impl Half {
             self.unflushed = Pin::new(stream).poll_flush(cx)?.is_pending();
         }
         Ok(())
+    }
+
+    /// Forgets what waits, and takes nothing more.
+    fn deafen(&mut self) {
+        self.deaf = true;
+        self.parked = Parked::default();
+        self.unflushed = false;
     }
 
     /// Whether the peer's socket has taken everything.

@@ -1,11 +1,6 @@
 //! Drains end sessions evenly over the time that was given, never faster (CONTRACT section 4, issue "paced drain").
 //! `--nocapture` prints how many sessions ended in each second.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "figures to be quoted, with --no-capture"
-)]
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,11 +1,6 @@
 //! Peers that do not read: each holds a bounded piece of memory, stalls who sends to it and nobody else, and
 //! gets every byte once it reads again (ARCHITECTURE, invariant 4; ATTACKS G05).
 
-#![expect(
-    clippy::print_stdout,
-    reason = "figures to be quoted, with --no-capture"
-)]
-
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
