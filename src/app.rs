@@ -17,9 +17,10 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::config::model::Bind;
 use crate::control::admin::{self, Admin, Token};
-use crate::control::drain::{Drains, drain};
+use crate::control::drain::{Drains, Order as DrainOrder, Target};
 use crate::control::listeners::Listeners;
 use crate::control::prepare::prepare;
+use crate::control::rates::Rates;
 use crate::control::reload::{Refused, ReloadRequest, Reloader, Source, max_connections};
 use crate::logic::reason::EndReason;
 use crate::proxy::connection::{Context, serve};
@@ -116,14 +117,14 @@ impl Process {
         let capacity = Capacity::new(max_connections(&config, descriptors));
         let workers = Arc::new(start_workers(count, &shared)?);
         let listeners = Listeners::new(Arc::clone(&workers), capacity.clone(), metrics);
-        let drains = Drains::default();
+        let drains = Drains::new(&shared);
         let (reload, reload_requests) = mpsc::channel(RELOAD_QUEUE);
         let mut reloader = Reloader {
             source,
             shared: Arc::clone(&shared),
             listeners,
             ticketer,
-            drains,
+            drains: drains.clone(),
             log,
             capacity: capacity.clone(),
             descriptors,
@@ -133,7 +134,14 @@ impl Process {
         };
         reloader.start().map_err(Refused::from)?;
         let mut admin_tasks = JoinSet::new();
-        let admin = start_admin(&config, &shared, reload, &mut admin_tasks).await?;
+        let admin = Admin {
+            shared: Arc::clone(&shared),
+            token: token(&config)?,
+            reload,
+            drains,
+            rates: Rates::default(),
+        };
+        let admin = start_admin(&config, admin, &mut admin_tasks).await?;
         info!(
             workers = count,
             sessions = max_connections(&config, descriptors),
@@ -169,11 +177,7 @@ impl Process {
                     Order::Stop => break,
                     Order::StopNow => return self.end(),
                 },
-                Some(answer) = self.reload_requests.recv() => {
-                    let outcome = self.reloader.reload().await;
-                    // Who asked may have gone meanwhile; the log has the outcome too.
-                    let _ = answer.send(outcome.map_err(|refused| refused.to_string()));
-                }
+                Some(request) = self.reload_requests.recv() => self.reloader.answer(request).await,
             }
         }
         self.drain().await;
@@ -192,20 +196,16 @@ impl Process {
         self.shared.start_draining();
         self.reloader.listeners.close();
         let within = grace.saturating_sub(CLOSING_TIME).max(grace / 2);
-        let sessions = self.shared.registry.select(|_| true);
-        let pace = async {
-            drain(sessions, EndReason::Shutdown, within).await;
-            // Those that were in their handshake when it began end by themselves.
-            std::future::pending().await
-        };
-        let drained = async {
-            tokio::select! {
-                () = self.capacity.idle() => {}
-                () = pace => {}
-            }
-        };
+        let drains = &self.reloader.drains;
+        drains.stop_all();
+        drains.start(DrainOrder {
+            target: Target::Process,
+            reason: EndReason::Shutdown,
+            within,
+            sessions: self.shared.registry.select(|_| true),
+        });
         tokio::select! {
-            outcome = timeout_at(deadline, drained) => {
+            outcome = timeout_at(deadline, self.capacity.idle()) => {
                 if outcome.is_err() {
                     warn!(connections = self.capacity.open(), "grace is over, cutting the rest");
                 }
@@ -260,36 +260,28 @@ fn start_workers(count: usize, shared: &Arc<Shared>) -> io::Result<Workers> {
     )
 }
 
+fn token(config: &Config) -> Result<Option<Arc<Token>>, StartError> {
+    let Some(path) = &config.admin.token_file else {
+        return Ok(None);
+    };
+    let path = path.clone();
+    let token = Token::read(&path).map_err(|source| StartError::Token { path, source })?;
+    Ok(Some(Arc::new(token)))
+}
+
 async fn start_admin(
     config: &Config,
-    shared: &Arc<Shared>,
-    reload: mpsc::Sender<ReloadRequest>,
+    admin: Admin,
     tasks: &mut JoinSet<()>,
 ) -> Result<Option<SocketAddr>, StartError> {
     let Some(Bind::Tcp(address)) = config.admin.bind else {
         return Ok(None);
     };
-    let token = match &config.admin.token_file {
-        Some(path) => {
-            let token = Token::read(path);
-            let path = path.clone();
-            Some(Arc::new(
-                token.map_err(|source| StartError::Token { path, source })?,
-            ))
-        }
-        None => None,
-    };
     let bind_error = |source| StartError::AdminBind { address, source };
     let listener = TcpListener::bind(address).await.map_err(bind_error)?;
     let address = listener.local_addr().map_err(bind_error)?;
     info!(listener = "admin", %address, "listening");
-    tasks.spawn(admin::serve(
-        listener,
-        Admin {
-            shared: Arc::clone(shared),
-            token,
-            reload,
-        },
-    ));
+    tasks.spawn(admin.rates.clone().sample(Arc::clone(&admin.shared)));
+    tasks.spawn(admin::serve(listener, admin));
     Ok(Some(address))
 }

@@ -13,14 +13,15 @@ use tracing::{info, warn};
 use crate::config::{self, Config};
 use crate::runtime::acceptor::Capacity;
 use crate::runtime::descriptors;
-use crate::state::server::Server;
+use crate::state::upstream::Member;
 use crate::state::{Shared, Snapshot};
 use crate::telemetry::log::LogControl;
 
+use super::consequence::{Consequence, consequences, leaving};
 use super::drain::Drains;
-use super::listeners::{BindError, Listeners};
+use super::listeners::{BindError, Bound, Listeners};
 use super::prepare::prepare;
-use super::tend::{server_left, tend};
+use super::tend::{server_left, server_stays, tend};
 use super::watch::Watch;
 
 /// Where the configuration comes from.
@@ -46,8 +47,14 @@ pub enum Refused {
     Reader,
 }
 
-/// Somebody asks for a reload; the outcome goes here: the changes, or the errors line by line.
-pub type ReloadRequest = oneshot::Sender<Result<Vec<String>, String>>;
+/// Somebody asks for a reload.
+#[derive(Debug)]
+pub struct ReloadRequest {
+    /// Only say what would change.
+    pub dry_run: bool,
+    /// Where the outcome goes: the changes, or the errors line by line.
+    pub answer: oneshot::Sender<Result<Vec<Consequence>, String>>,
+}
 
 /// Everything a reload acts on.
 #[derive(Debug)]
@@ -95,17 +102,33 @@ impl Source {
 }
 
 impl Reloader {
-    /// Reads the configuration again and puts it in force; says what changed, a line each.
+    /// Does what a request asks for, and answers it.
+    pub async fn answer(&mut self, request: ReloadRequest) {
+        let outcome = if request.dry_run {
+            self.try_out().await
+        } else {
+            self.reload().await
+        };
+        // Who asked may have gone meanwhile; the log has the outcome too.
+        let _ = (request.answer).send(outcome.map_err(|refused| refused.to_string()));
+    }
+
+    /// Reads the configuration again and puts it in force; says what changed.
     ///
     /// # Errors
     /// [`Refused`]; then nothing has changed.
-    pub async fn reload(&mut self) -> Result<Vec<String>, Refused> {
+    pub async fn reload(&mut self) -> Result<Vec<Consequence>, Refused> {
         let outcome = self.try_reload().await;
         self.count(outcome.is_ok());
         match &outcome {
             Ok(changes) => {
-                for change in changes {
-                    info!(change, "changed");
+                for Consequence {
+                    change,
+                    connections,
+                    drains,
+                } in changes
+                {
+                    info!(%change, connections, drains, "changed");
                 }
                 info!(changes = changes.len(), "reloaded");
             }
@@ -133,7 +156,17 @@ impl Reloader {
         Ok(())
     }
 
-    async fn try_reload(&mut self) -> Result<Vec<String>, Refused> {
+    /// Does everything that a reload does, up to the point of no return.
+    async fn try_out(&self) -> Result<Vec<Consequence>, Refused> {
+        let outcome = self.prepare().await.map(|(before, _, snapshot)| {
+            // The sockets bound for it close again.
+            consequences(&before, &snapshot, &self.shared)
+        });
+        self.shared.servers.prune();
+        outcome
+    }
+
+    async fn prepare(&self) -> Result<(Arc<Snapshot>, Bound, Arc<Snapshot>), Refused> {
         let config = self.source.load().await?;
         let before = self.shared.snapshot();
         let bound = self.listeners.bind(&config)?;
@@ -145,6 +178,12 @@ impl Reloader {
             &self.shared.servers,
         )
         .await?;
+        Ok((before, bound, snapshot))
+    }
+
+    async fn try_reload(&mut self) -> Result<Vec<Consequence>, Refused> {
+        let (before, bound, snapshot) = self.prepare().await?;
+        let consequences = consequences(&before, &snapshot, &self.shared);
 
         self.shared.replace(Arc::clone(&snapshot));
         self.listeners.put_in_force(bound);
@@ -154,9 +193,9 @@ impl Reloader {
         self.tend(&snapshot);
         self.watch(&snapshot.config);
         self.leave(&before, &snapshot);
+        self.stay(&before, &snapshot);
         self.shared.servers.prune();
-        let changes = config::diff(&before.config, &snapshot.config);
-        Ok(changes.iter().map(ToString::to_string).collect())
+        Ok(consequences)
     }
 
     fn tend(&mut self, snapshot: &Snapshot) {
@@ -184,13 +223,23 @@ impl Reloader {
 
     /// Sees to the live sessions of servers that the new snapshot does not have.
     fn leave(&self, before: &Snapshot, after: &Snapshot) {
-        for (name, old) in &before.upstreams {
-            let new = after.upstreams.get(name);
-            let members = new.map(|new| new.members()).unwrap_or_default();
-            let stays = |server: &Server| members.iter().any(|new| new.server.key == server.key);
-            for left in old.members().iter().filter(|old| !stays(&old.server)) {
-                let policy = new.unwrap_or(old);
-                server_left(policy, &left.server, &self.shared, &self.drains);
+        for left in leaving(before, after) {
+            server_left(&left.upstream, &left.server, &self.drains);
+        }
+    }
+
+    /// What the operator ordered of a server holds until the file says something else of it.
+    fn stay(&self, before: &Snapshot, after: &Snapshot) {
+        for (name, new) in &after.upstreams {
+            let old = before.upstreams.get(name).map(|old| old.members());
+            let old = old.unwrap_or_default();
+            for member in new.members().iter() {
+                let same = |old: &&Member| old.server.key == member.server.key;
+                let spec = old.iter().find(same).map(|old| &old.spec);
+                if spec != Some(&member.spec) {
+                    member.server.standing.reset();
+                }
+                server_stays(&member.server, &self.drains);
             }
         }
     }

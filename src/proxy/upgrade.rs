@@ -164,9 +164,11 @@ impl Upgrade {
             rsv1: agreed.deflate,
         };
         let session = Session::new(sessions, extensions, opened, fastrand::u64(..));
+        // It was on its way when a drain chose its sessions.
         if shared.is_draining() {
-            // It was on its way when the drain chose its sessions.
             entry.live().order(EndReason::Shutdown);
+        } else if entry.live().server.standing.is_draining() {
+            entry.live().order(EndReason::ServerDrain);
         }
         let account = Account {
             entry,

@@ -5,6 +5,7 @@ pub mod route;
 pub mod server;
 pub mod shared;
 pub mod snapshot;
+pub mod standing;
 pub mod upstream;
 
 pub use shared::Shared;

@@ -14,6 +14,8 @@ use crate::logic::balance::server_id;
 use crate::logic::health::{Ejection, Health, Transition};
 use crate::telemetry::Metrics;
 
+use super::standing::Standing;
+
 /// A server's identity: what a later snapshot recognises it by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerKey {
@@ -31,7 +33,10 @@ pub struct Server {
     pub label: Arc<str>,
     /// Its name to the balancers: a hash of its address, the same on every node.
     pub id: u64,
+    /// What the operator ordered of it.
+    pub standing: Standing,
     load: AtomicU32,
+    websockets: AtomicU32,
     up: AtomicBool,
     checks: Mutex<Checks>,
     ejection: Mutex<Ejection>,
@@ -81,7 +86,9 @@ impl Server {
             id: server_id(&label),
             key,
             label,
+            standing: Standing::default(),
             load: AtomicU32::new(0),
+            websockets: AtomicU32::new(0),
             up: AtomicBool::new(true),
             checks: Mutex::default(),
             ejection: Mutex::default(),
@@ -92,6 +99,19 @@ impl Server {
     /// Live WebSockets and requests in flight.
     pub fn load(&self) -> u32 {
         self.load.load(Relaxed)
+    }
+
+    /// Live WebSockets.
+    pub fn websockets(&self) -> u32 {
+        self.websockets.load(Relaxed)
+    }
+
+    pub(super) fn session_opened(&self) {
+        self.websockets.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn session_ended(&self) {
+        self.websockets.fetch_sub(1, Relaxed);
     }
 
     /// Whether its active checks let it take new connections.
@@ -134,7 +154,7 @@ impl Server {
 
     /// Whether it may take new connections at `now`.
     pub fn is_available(&self, now: Instant) -> bool {
-        self.is_up() && !self.is_ejected(now)
+        self.is_up() && !self.standing.is_draining() && !self.is_ejected(now)
     }
 
     /// An attempt failed; for how long that ejects the server, if it does.

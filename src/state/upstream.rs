@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use prometheus::IntCounter;
 
 use crate::config::model::{self, ServerAddress, ServerSpec};
+use crate::logic::balance::rebalance::Holding;
 use crate::logic::balance::{Candidate, Chooser, ServerView, Unavailable, Warmth};
 use crate::logic::request::ClientKey;
 
@@ -111,10 +113,51 @@ impl Upstream {
         let members = self.members.load();
         // One lock around choosing and counting: two workers never both take a server's last
         // place, and round robin has one turn.
-        let mut chooser = self.chooser.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut chooser = self.chooser();
         let views = members.iter().map(|member| member.view(tried, now));
         let chosen = chooser.choose(views, &client.as_u64().to_be_bytes())?;
         Ok(members[chosen].server.admit())
+    }
+
+    /// What each of its servers that are in service holds.
+    pub fn holdings(&self, now: Instant) -> Vec<(Arc<Server>, Holding)> {
+        let members = self.members.load();
+        let serving = || (members.iter()).filter(|member| member.server.is_available(now));
+        let has_primary = serving().any(|member| !member.spec.backup);
+        let holding = |member: &Member| Holding {
+            websockets: to_usize(member.server.websockets()),
+            weight: member.weight(),
+            max: member.spec.max_connections.map(to_usize),
+            takes: !(member.spec.backup && has_primary),
+        };
+        serving()
+            .map(|member| (Arc::clone(&member.server), holding(member)))
+            .collect()
+    }
+
+    /// Where this client would go now, were it to come; the [`Server::id`]. Only for a balance
+    /// that goes by the client: asking any other is a turn taken.
+    pub fn home(&self, client: &ClientKey, now: Instant) -> Option<u64> {
+        let members = self.members.load();
+        let views = members.iter().map(|member| member.view(&[], now));
+        let chosen = self.chooser().choose(views, &client.as_u64().to_be_bytes());
+        chosen.ok().map(|chosen| members[chosen].server.id)
+    }
+
+    /// A session was sent away for this server's sake: it gets a turn in its place.
+    pub fn owe(&self, server: &Server, now: Instant) {
+        let members = self.members.load();
+        let views = members.iter().map(|member| member.view(&[], now));
+        self.chooser().owe(views, server.id);
+    }
+
+    /// Nobody is owed a turn any more.
+    pub fn forget_turns(&self) {
+        self.chooser().forget_turns(self.settings.balance);
+    }
+
+    fn chooser(&self) -> MutexGuard<'_, Chooser> {
+        self.chooser.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An attempt on a server failed; for how long that ejects it, if it does.
@@ -128,22 +171,31 @@ impl Upstream {
 }
 
 impl Member {
+    /// Its weight: the operator's, or else the configured one.
+    pub fn weight(&self) -> NonZeroU16 {
+        self.server.standing.weight().unwrap_or(self.spec.weight)
+    }
+
     fn view(&self, tried: &[u64], now: Instant) -> ServerView {
         let load = self.server.load();
         ServerView {
             candidate: Candidate {
                 id: self.server.id,
-                weight: self.spec.weight,
+                weight: self.weight(),
                 warmth: Warmth::FULL,
                 load,
             },
             backup: self.spec.backup,
-            up: self.server.is_up(),
+            up: self.server.is_up() && !self.server.standing.is_draining(),
             ejected: self.server.is_ejected(now),
             full: self.spec.max_connections.is_some_and(|max| load >= max),
             tried: tried.contains(&self.server.id),
         }
     }
+}
+
+fn to_usize(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 impl fmt::Debug for Upstream {

@@ -87,6 +87,8 @@ families! {
         "Failed attempts by phase: connect, handshake.";
     RETRIES = "retries_total" Counter ["upstream"]
         "Attempts repeated on another server.";
+    DRAINING = "draining" Gauge ["upstream", "reason"]
+        "WebSockets that a drain under way has still to close.";
     HEALTH_CHECKS = "health_checks_total" Counter ["upstream", "server", "result"]
         "Active checks by result: ok, failed.";
     RELOADS = "reloads_total" Counter ["result"]
