@@ -12,6 +12,7 @@ use prometheus::{IntCounter, IntGauge};
 use crate::config::model::Passive;
 use crate::logic::balance::server_id;
 use crate::logic::health::{Ejection, Health, Transition};
+use crate::logic::reason::EndReason;
 use crate::telemetry::Metrics;
 
 use super::standing::Standing;
@@ -75,6 +76,12 @@ impl Server {
                 .server_failures
                 .with_label_values(&[pair[0], pair[1], phase])
         };
+        for reason in EndReason::OF_DRAINS {
+            // There at once, so that a drain is seen to begin.
+            metrics
+                .draining
+                .with_label_values(&[pair[0], reason.word()]);
+        }
         let metrics = ServerMetrics {
             up: metrics.server_up.with_label_values(&pair),
             connections: metrics.server_connections.with_label_values(&pair),

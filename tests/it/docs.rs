@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tidegate::control::admin::{ROUTES, Route};
 use tidegate::telemetry::families::FAMILIES;
 
 use crate::support::peers::root;
@@ -50,6 +51,22 @@ fn every_metric_of_the_code_has_its_row_and_every_row_its_metric() {
     let documented: Vec<&str> = text
         .lines()
         .filter(|line| line.starts_with("| `tidegate_"))
+        .collect();
+    assert_eq!(documented, code);
+}
+
+#[test]
+fn every_admin_route_of_the_code_has_its_row_and_every_row_its_route() {
+    let row = |route: &Route| format!("| {} | `{}` | {} |", route.method, route.path, route.what);
+    let code: Vec<String> = ROUTES.iter().map(row).collect();
+    let text = read("docs/admin-api.md");
+    let documented: Vec<&str> = text
+        .lines()
+        .filter(|line| {
+            ["| GET", "| POST", "| DELETE"]
+                .iter()
+                .any(|method| line.starts_with(method))
+        })
         .collect();
     assert_eq!(documented, code);
 }

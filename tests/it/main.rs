@@ -14,12 +14,14 @@
     reason = "a failed step of a test is a failed test"
 )]
 
+mod admin;
 mod architecture;
 mod backend_answers;
 mod balance;
 mod cli;
 mod demo;
 mod docs;
+mod drain;
 mod faults;
 mod frames;
 mod handshake;
@@ -27,6 +29,7 @@ mod headers;
 mod health;
 mod interop;
 mod metrics;
+mod rebalance;
 mod reload;
 mod shutdown;
 mod sim;
