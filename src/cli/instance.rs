@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use crate::config::defaults::ADMIN_BIND;
 use crate::config::model::{Admin, Bind};
 use crate::config::{self, DEFAULT_FILE};
 
@@ -86,7 +87,7 @@ impl Where {
         let (place, token_file) = match &self.admin {
             Some(place) => (Place::parse(place)?, self.token_file.clone()),
             None => {
-                let admin = config::load(&self.config)?.admin;
+                let admin = admin_of(&self.config)?;
                 (Place::of(&admin, &self.config)?, admin.token_file)
             }
         };
@@ -270,6 +271,31 @@ pub fn encoded(name: &str) -> String {
         byte => format!("%{byte:02X}"),
     };
     name.bytes().map(encode).collect()
+}
+
+/// What a file says of the admin address. A file that is wrong elsewhere, or that needs the
+/// instance's own environment, still says where to ask.
+fn admin_of(file: &Path) -> Result<Admin, Failure> {
+    config::load(file).map_or_else(
+        |errors| written_admin(file).ok_or(Failure::Config(errors)),
+        |config| Ok(config.admin),
+    )
+}
+
+fn written_admin(file: &Path) -> Option<Admin> {
+    let table: toml::Table = std::fs::read_to_string(file).ok()?.parse().ok()?;
+    let key = |name: &str| table.get("admin")?.get(name)?.as_str();
+    let bind = match key("bind") {
+        None => Some(Bind::Tcp(ADMIN_BIND)),
+        Some("off") => None,
+        Some(text) => Some(match text.strip_prefix("unix:") {
+            Some(path) => Bind::Unix(path.into()),
+            None => Bind::Tcp(text.parse().ok()?),
+        }),
+    };
+    let directory = file.parent()?;
+    let token_file = key("token_file").map(|name| directory.join(name));
+    Some(Admin { bind, token_file })
 }
 
 fn read_token(path: &Path) -> Result<String, Failure> {

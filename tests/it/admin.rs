@@ -318,13 +318,21 @@ fn the_file_says_where_the_instance_answers() {
     let setup = Setup::to(&[&echo]).with("admin", &format!("bind = \"127.0.0.1:{port}\""));
     let proxy = Tidegate::start(&setup);
     let file = proxy.directory().join("tidegate.toml");
-    let output = tidegate(&["status", "--json", "-c", file.to_str().unwrap()]);
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let file = file.to_str().unwrap();
+    let status = || {
+        let output = tidegate(&["status", "--json", "-c", file]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{errors}");
+    };
+    status();
+    proxy.rewrite(&setup.with("server", "wrokers = 2").toml());
+    status();
+    let refused = tidegate(&["reload", "-c", file]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("wrokers"));
+    proxy.wait_for_metric("tidegate_reloads_total", &[("result", "failed")], 1.0);
+    proxy.rewrite("[listener");
+    let unreadable = tidegate(&["status", "-c", file]);
+    assert_eq!(unreadable.status.code(), Some(1));
 }
 
 #[test]
