@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -15,13 +16,16 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::config::defaults::MAX_WORKERS;
 use crate::config::model::Bind;
 use crate::control::admin::{self, Admin, Token};
 use crate::control::drain::{Drains, Order as DrainOrder, Target};
 use crate::control::listeners::Listeners;
-use crate::control::prepare::prepare;
+use crate::control::prepare::{access_log, prepare};
 use crate::control::rates::Rates;
-use crate::control::reload::{Refused, ReloadRequest, Reloader, Source, max_connections};
+use crate::control::reload::{
+    Refused, ReloadRequest, Reloader, Source, max_connections, reopen_logs,
+};
 use crate::logic::reason::EndReason;
 use crate::proxy::connection::{Context, serve};
 use crate::runtime::acceptor::Capacity;
@@ -31,11 +35,14 @@ use crate::runtime::workers::Workers;
 use crate::state::Shared;
 use crate::state::server::Servers;
 use crate::telemetry::Metrics;
+use crate::telemetry::access::{AccessLog, WriterThread};
 use crate::telemetry::log::LogControl;
 use crate::tls;
 
 /// What a closing handshake needs at the end of `shutdown_grace`: the peer's Close and the end of TCP.
 const CLOSING_TIME: Duration = Duration::from_secs(6);
+/// What the access log may need for the lines that wait when the process ends.
+const ACCESS_LOG_TIME: Duration = Duration::from_secs(2);
 /// Reload requests of the admin API that may wait for one under way.
 const RELOAD_QUEUE: usize = 16;
 
@@ -79,12 +86,20 @@ pub fn run(source: Source, started: impl FnOnce(Addresses)) -> Result<(), StartE
     let control = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    control.block_on(async {
-        let process = Process::start(source).await?;
+    let outcome = control.block_on(async {
+        // First of all: no signal may end the process half-way through its start.
+        let mut signals = Signals::take()?;
+        let process = tokio::select! {
+            process = Process::start(source) => process?,
+            _ = stop_order(&mut signals, || ()) => return Ok(()),
+        };
         started(process.addresses());
-        process.serve().await;
+        process.serve(signals).await;
         Ok(())
-    })
+    });
+    // A look-up that hangs must not hold up the end.
+    control.shutdown_background();
+    outcome
 }
 
 struct Process {
@@ -92,27 +107,32 @@ struct Process {
     workers: Arc<Workers>,
     capacity: Capacity,
     reloader: Reloader,
-    signals: Signals,
     reload_requests: mpsc::Receiver<ReloadRequest>,
     admin: Option<SocketAddr>,
+    access_thread: WriterThread,
     _admin_tasks: JoinSet<()>,
 }
 
 impl Process {
     async fn start(source: Source) -> Result<Self, StartError> {
-        // First of all: a signal that comes during the start must not end the process half-way.
-        let signals = Signals::take()?;
         let config = source.load().await?;
         let log = LogControl::start(&config.log)?;
         let descriptors = descriptors::raise_limit();
         let count = worker_count(&config);
         let metrics = Metrics::new(count)?;
+        let sink = access_log(&config).map_err(Refused::from)?;
+        let (access, access_thread) = AccessLog::start(sink, metrics.access_log_dropped.clone())?;
         let servers = Servers::new(metrics.clone());
         let ticketer = tls::ticketer()?;
-        let prepared = prepare(config, None, &ticketer, &metrics, &servers).await;
-        let snapshot = prepared.map_err(Refused::from)?;
+        let snapshot = prepare(config, None, &ticketer, &metrics, &servers).await?;
         let config = Arc::clone(&snapshot.config);
-        let shared = Arc::new(Shared::new(metrics.clone(), servers, snapshot, count));
+        let shared = Arc::new(Shared::new(
+            metrics.clone(),
+            access,
+            servers,
+            snapshot,
+            count,
+        ));
 
         let capacity = Capacity::new(max_connections(&config, descriptors));
         let workers = Arc::new(start_workers(count, &shared)?);
@@ -154,9 +174,9 @@ impl Process {
             workers,
             capacity,
             reloader,
-            signals,
             reload_requests,
             admin,
+            access_thread,
             _admin_tasks: admin_tasks,
         })
     }
@@ -169,23 +189,49 @@ impl Process {
     }
 
     /// Carries out orders until one of them ends the process.
-    async fn serve(mut self) {
-        loop {
-            tokio::select! {
-                order = self.signals.next() => match order {
-                    Order::Reload => drop(self.reloader.reload().await),
-                    Order::Stop => break,
-                    Order::StopNow => return self.end(),
+    async fn serve(mut self, mut signals: Signals) {
+        let mut again = false;
+        let order = 'serving: loop {
+            let request = tokio::select! {
+                () = std::future::ready(()), if std::mem::take(&mut again) => None,
+                order = signals.next() => match order {
+                    Order::Reload => None,
+                    Order::ReopenLogs => {
+                        reopen_logs(&self.shared);
+                        continue;
+                    }
+                    order => break order,
                 },
-                Some(request) = self.reload_requests.recv() => self.reloader.answer(request).await,
+                Some(request) = self.reload_requests.recv() => Some(request),
+            };
+            let dry_run = request.as_ref().is_some_and(|request| request.dry_run);
+            let mut reload = pin!(self.reloader.carry_out(dry_run));
+            let outcome = loop {
+                tokio::select! {
+                    outcome = &mut reload => break outcome,
+                    order = signals.next() => match order {
+                        Order::Reload => again = true,
+                        Order::ReopenLogs => reopen_logs(&self.shared),
+                        // Nothing is in force before a reload's end, so a stop may break in.
+                        order => break 'serving order,
+                    },
+                }
+            };
+            if let Some(request) = request {
+                // Who asked may have gone meanwhile; the log has the outcome too.
+                let _ = (request.answer).send(outcome.map_err(|refused| refused.to_string()));
             }
+        };
+        if order == Order::Stop {
+            self.drain(&mut signals).await;
         }
-        self.drain().await;
-        self.end();
+        self.workers.stop();
+        self.access_thread.finish(ACCESS_LOG_TIME);
+        info!("stopped");
     }
 
     /// Ends every session within `shutdown_grace`, or less when told twice.
-    async fn drain(&mut self) {
+    async fn drain(&mut self, signals: &mut Signals) {
         let grace = self.shared.snapshot().config.server.shutdown_grace;
         let deadline = Instant::now() + grace;
         info!(
@@ -194,6 +240,7 @@ impl Process {
             "stopping"
         );
         self.shared.start_draining();
+        self.reload_requests.close();
         self.reloader.listeners.close();
         let within = grace.saturating_sub(CLOSING_TIME).max(grace / 2);
         let drains = &self.reloader.drains;
@@ -210,28 +257,27 @@ impl Process {
                     warn!(connections = self.capacity.open(), "grace is over, cutting the rest");
                 }
             }
-            order = stop_order(&mut self.signals) => info!(?order, "stopping now"),
+            order = stop_order(signals, || reopen_logs(&self.shared)) => {
+                info!(?order, "stopping now");
+            }
         }
-    }
-
-    fn end(self) {
-        self.workers.stop();
-        info!("stopped");
     }
 }
 
-/// The next order that means "now".
-async fn stop_order(signals: &mut Signals) -> Order {
+/// The next order that means "now"; others are carried out with `reopen`, or refused.
+async fn stop_order(signals: &mut Signals, reopen: impl Fn()) -> Order {
     loop {
         match signals.next().await {
-            Order::Reload => warn!("stopping, not reloading"),
+            Order::Reload => warn!("busy, SIGHUP is not heard"),
+            Order::ReopenLogs => reopen(),
             order => return order,
         }
     }
 }
 
 fn worker_count(config: &Config) -> usize {
-    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let cores =
+        || thread::available_parallelism().map_or(1, |cores| cores.get().min(MAX_WORKERS.into()));
     config
         .server
         .workers

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::config;
-use crate::control::prepare::certificates;
+use crate::control::prepare::{certificates, check_access_log};
 use crate::tls;
 
 use super::ConfigFile;
@@ -27,6 +27,9 @@ pub fn run(check: &Check) -> ExitCode {
         Ok(config) => config,
         Err(errors) => return refuse(&errors),
     };
+    if let Err(errors) = check_access_log(&config) {
+        return refuse(&errors);
+    }
     let certificates = tls::ticketer().map(|ticketer| certificates(&config, &ticketer).err());
     match certificates {
         Ok(None) => {}

@@ -70,7 +70,7 @@ pub(super) fn route(_: &mut Route, node: &Node, reader: &mut Reader) {
 }
 
 pub(super) fn websocket(websocket: &mut WebSocket, node: &Node, reader: &mut Reader) {
-    if websocket.ping_backend && websocket.ping_interval.is_none() {
+    if websocket.session.ping_backend && websocket.session.ping_interval.is_none() {
         let example = r#"write ping_interval = "30s""#;
         reader.wrong_key(node, "ping_backend", "needs a ping_interval", example);
     }

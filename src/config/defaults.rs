@@ -8,7 +8,7 @@ use super::model::{
     AccessLog, Admin, Bind, HealthCheck, Http, Log, LogFormat, LogLevel, Passive, ProbeKind,
     Server, WebSocket,
 };
-use crate::logic::websocket::OnExcess;
+use crate::logic::websocket::{OnExcess, Settings};
 
 /// Problems that are told one by one; more are counted.
 pub const MAX_PROBLEMS: usize = 1000;
@@ -53,6 +53,11 @@ pub const MAX_PARK_BUFFER_BYTES: u64 = 64 << 20;
 pub const MAX_RETRIES: u64 = 100;
 /// Most checks in a row that a server's state may wait for.
 pub const MAX_CHECKS: u64 = 1000;
+
+/// Lines of the access log that may wait to be written; more are dropped and counted.
+pub const ACCESS_LOG_QUEUE: usize = 8192;
+/// Bytes of a text in the access log that a peer chose; what is longer is cut and marked.
+pub const ACCESS_LOG_TEXT_BYTES: usize = 1024;
 
 /// `server.shutdown_grace`.
 pub const SHUTDOWN_GRACE: Duration = seconds(30);
@@ -143,16 +148,18 @@ impl Default for Admin {
 impl Default for WebSocket {
     fn default() -> Self {
         Self {
-            idle_timeout: Some(IDLE_TIMEOUT),
-            max_lifetime: None,
-            ping_interval: Some(PING_INTERVAL),
-            ping_timeout: PING_TIMEOUT,
-            ping_backend: false,
-            max_frame_bytes: FRAME_BYTES,
-            max_message_bytes: MESSAGE_BYTES,
-            client_messages: None,
-            client_bytes: None,
-            on_excess: OnExcess::Close,
+            session: Settings {
+                idle_timeout: Some(IDLE_TIMEOUT),
+                max_lifetime: None,
+                ping_interval: Some(PING_INTERVAL),
+                ping_timeout: PING_TIMEOUT,
+                ping_backend: false,
+                max_frame_bytes: FRAME_BYTES,
+                max_message_bytes: MESSAGE_BYTES,
+                client_messages: None,
+                client_bytes: None,
+                on_excess: OnExcess::Close,
+            },
             park_buffer_bytes: PARK_BUFFER_BYTES,
         }
     }

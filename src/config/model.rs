@@ -15,8 +15,8 @@ use crate::logic::balance;
 use crate::logic::limit::Rate;
 use crate::logic::request::OriginRule;
 use crate::logic::route::{Accept, HostPattern, PathPattern};
+use crate::logic::websocket::Settings;
 use crate::logic::websocket::handshake::Strictness;
-use crate::logic::websocket::{OnExcess, Settings};
 
 /// A whole configuration: every file read, merged and checked.
 #[derive(Clone, Debug)]
@@ -276,49 +276,13 @@ pub struct Limit {
     pub max_connections: Option<usize>,
 }
 
-/// `[route.websocket]`: what a relayed session may do. `None` is "off".
-#[derive(Clone, Debug, PartialEq)]
+/// `[route.websocket]`: what a relayed session may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocket {
-    /// Longest silence of both sides together.
-    pub idle_timeout: Option<Duration>,
-    /// Longest life, jittered by 10 %.
-    pub max_lifetime: Option<Duration>,
-    /// Silence of the client after which the proxy pings it.
-    pub ping_interval: Option<Duration>,
-    /// How long a pong may take.
-    pub ping_timeout: Duration,
-    /// Whether the backend is pinged too.
-    pub ping_backend: bool,
-    /// Largest payload of a frame, in bytes.
-    pub max_frame_bytes: u64,
-    /// Largest payload of a message over its fragments, in bytes.
-    pub max_message_bytes: u64,
-    /// Data messages a client may send.
-    pub client_messages: Option<Rate>,
-    /// Payload bytes a client may send.
-    pub client_bytes: Option<Rate>,
-    /// What happens beyond `client_messages`.
-    pub on_excess: OnExcess,
+    /// What the session itself decides.
+    pub session: Settings,
     /// Most bytes held for a peer that does not read, per direction.
     pub park_buffer_bytes: usize,
-}
-
-impl WebSocket {
-    /// What of it the session decides.
-    pub fn session(&self) -> Settings {
-        Settings {
-            idle_timeout: self.idle_timeout,
-            max_lifetime: self.max_lifetime,
-            ping_interval: self.ping_interval,
-            ping_timeout: self.ping_timeout,
-            ping_backend: self.ping_backend,
-            max_frame_bytes: self.max_frame_bytes,
-            max_message_bytes: self.max_message_bytes,
-            client_messages: self.client_messages,
-            client_bytes: self.client_bytes,
-            on_excess: self.on_excess,
-        }
-    }
 }
 
 /// `[route.http]`: limits of plain requests.
@@ -370,7 +334,7 @@ pub struct Upstream {
     /// Other servers tried.
     pub retries: u32,
     /// Handshakes per server at a time; `None` is any number.
-    pub max_handshakes: Option<usize>,
+    pub max_handshakes: Option<u32>,
     /// Most requests that wait for a server.
     pub queue_length: usize,
     /// How long a request may wait for a server.

@@ -58,7 +58,7 @@ pub(super) struct Reader {
 /// Where things were written, which has no part in what they mean.
 #[derive(Clone, Default)]
 pub struct Provenance {
-    /// Files that keys name, certificates for example.
+    /// Files that keys name: certificates, the access log.
     named_files: HashMap<PathBuf, NamedFile>,
     /// Header values as they were written with their `${NAME}`, by what they became.
     written: HashMap<String, String>,
@@ -68,6 +68,7 @@ pub struct Provenance {
 struct NamedFile {
     place: Place,
     key: String,
+    is_read: bool,
 }
 
 /// Some of the texts are secrets.
@@ -88,9 +89,12 @@ impl Provenance {
         }
     }
 
-    /// Every file that a key names.
+    /// Every file that a key names and that is read.
     pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        self.named_files.keys()
+        self.named_files
+            .iter()
+            .filter(|(_, named)| named.is_read)
+            .map(|(path, _)| path)
     }
 
     /// A text as it was written with its `${NAME}`, if it had one.
@@ -230,12 +234,22 @@ impl Reader {
 
     /// Notes that the key names a file that is read.
     pub(super) fn names_file(&mut self, node: &Node, path: &std::path::Path) {
+        self.note_file(node, path, true);
+    }
+
+    /// Notes that the key names a file that is written.
+    pub(super) fn names_output(&mut self, node: &Node, path: &std::path::Path) {
+        self.note_file(node, path, false);
+    }
+
+    fn note_file(&mut self, node: &Node, path: &std::path::Path, is_read: bool) {
         self.provenance
             .named_files
             .entry(path.to_path_buf())
             .or_insert_with(|| NamedFile {
                 place: node.place.clone(),
                 key: self.key.clone(),
+                is_read,
             });
     }
 }

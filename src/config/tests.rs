@@ -43,10 +43,16 @@ fn a_section_has_what_the_defaults_say_unless_it_says_otherwise() {
         panic!("two routes")
     };
     assert_eq!((a.accept, b.accept), (Accept::WebSocket, Accept::Both));
-    assert_eq!(a.websocket.ping_interval, Some(Duration::from_secs(10)));
-    assert_eq!(b.websocket.ping_interval, None);
-    assert_eq!(b.websocket.max_frame_bytes, 1 << 20);
-    assert_eq!(b.websocket.max_message_bytes, defaults::MESSAGE_BYTES);
+    assert_eq!(
+        a.websocket.session.ping_interval,
+        Some(Duration::from_secs(10))
+    );
+    assert_eq!(b.websocket.session.ping_interval, None);
+    assert_eq!(b.websocket.session.max_frame_bytes, 1 << 20);
+    assert_eq!(
+        b.websocket.session.max_message_bytes,
+        defaults::MESSAGE_BYTES
+    );
 
     let [a, b] = config.upstreams.as_slice() else {
         panic!("two upstreams")

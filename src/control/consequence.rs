@@ -1,11 +1,12 @@
 //! What a change of the configuration means for the sessions that live, told before it is made.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::config::model::OnServerRemoved;
 use crate::config::{self, Change};
 use crate::state::server::Server;
-use crate::state::upstream::Upstream;
+use crate::state::upstream::{Member, Upstream};
 use crate::state::{Shared, Snapshot};
 
 /// A change and whom it concerns.
@@ -67,8 +68,9 @@ pub fn leaving(before: &Snapshot, after: &Snapshot) -> Vec<Leaving> {
     for (name, old) in &before.upstreams {
         let new = after.upstreams.get(name);
         let members = new.map(|new| new.members()).unwrap_or_default();
-        let stays = |server: &Server| members.iter().any(|new| new.server.key == server.key);
-        for left in old.members().iter().filter(|old| !stays(&old.server)) {
+        let staying: HashSet<_> = members.iter().map(|new| &new.server.key).collect();
+        let leaves = |old: &&Member| !staying.contains(&old.server.key);
+        for left in old.members().iter().filter(leaves) {
             leaving.push(Leaving {
                 upstream: Arc::clone(new.unwrap_or(old)),
                 server: Arc::clone(&left.server),

@@ -98,12 +98,8 @@ impl Listeners {
         });
         for (key, socket) in bound.sockets {
             info!(listener = %key.0, address = %socket.address(), "listening");
-            match socket.try_clone().map(|clone| self.accept(&key.0, clone)) {
-                Ok(task) => {
-                    self.accepting.insert(key, Accepting { socket, task });
-                }
-                Err(error) => error!(listener = %key.0, %error, "accepting not started"),
-            }
+            let task = self.accept(&key.0, socket.clone());
+            self.accepting.insert(key, Accepting { socket, task });
         }
     }
 
@@ -128,7 +124,7 @@ impl Listeners {
             .iter()
             .find(|(key, _)| key.1 == address && address.port() != 0);
         match renamed {
-            Some((_, accepting)) => accepting.socket.try_clone(),
+            Some((_, accepting)) => accepting.socket.duplicate(),
             None => ListenSocket::bind(address),
         }
     }

@@ -3,39 +3,51 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
+use futures_util::future::join_all;
 use rustls::ServerConfig;
 use rustls::server::ProducesTickets;
 
-use crate::config::model::ServerAddress;
+use crate::config::model::{AccessLog, ServerAddress};
 use crate::config::{Config, Errors, Problem};
 use crate::state::Snapshot;
 use crate::state::server::Servers;
 use crate::telemetry::Metrics;
+use crate::telemetry::access::Sink;
 use crate::tls;
 
+use super::reload::Refused;
 use super::resolve::resolve;
 
 /// Builds the snapshot of `config`: certificates loaded, names looked up, servers adopted.
 ///
 /// # Errors
-/// Every certificate that can't be used.
+/// Certificates that can't be used; at a reload, an upstream that would be left without a server.
 pub async fn prepare(
     config: Config,
     before: Option<&Snapshot>,
     ticketer: &Arc<dyn ProducesTickets>,
     metrics: &Metrics,
     servers: &Servers,
-) -> Result<Arc<Snapshot>, Errors> {
+) -> Result<Arc<Snapshot>, Refused> {
     let tls = certificates(&config, ticketer)?;
-    let snapshot = Snapshot::build(Arc::new(config), &tls, before, metrics);
-    for (name, upstream) in &snapshot.upstreams {
+    let snapshot = Snapshot::build(Arc::new(config), &tls, before, metrics, servers);
+    let look_ups = snapshot.upstreams.iter().map(async |(name, upstream)| {
         let old = before.and_then(|before| before.upstreams.get(name));
         let known =
             |address: &ServerAddress| old.map(|old| old.addresses_of(address)).unwrap_or_default();
-        let resolved = resolve(&upstream.settings, known).await;
-        upstream.set_members(&resolved, servers);
+        (upstream, resolve(&upstream.settings, known).await)
+    });
+    for (upstream, resolved) in join_all(look_ups).await {
+        // A start goes on and serves 503 until the name is there; a reload has something to lose.
+        if before.is_some() && resolved.iter().all(|(_, addresses)| addresses.is_empty()) {
+            return Err(Refused::Unresolved(Arc::clone(&upstream.settings.name)));
+        }
+        upstream.set_members(&resolved, servers, Instant::now());
     }
     Ok(Arc::new(snapshot))
 }
@@ -66,6 +78,32 @@ pub fn certificates(
     } else {
         Err(problems.into_iter().collect())
     }
+}
+
+/// Opens the access log's target.
+///
+/// # Errors
+/// Why it can't be written, at the key that names it.
+pub fn access_log(config: &Config) -> Result<Sink, Errors> {
+    Sink::open(&config.log.access).map_err(|error| unwritable(config, &error))
+}
+
+/// Whether [`access_log`] would work, as far as that shows without making a file.
+///
+/// # Errors
+/// As there.
+pub fn check_access_log(config: &Config) -> Result<(), Errors> {
+    Sink::check(&config.log.access).map_err(|error| unwritable(config, &error))
+}
+
+fn unwritable(config: &Config, error: &io::Error) -> Errors {
+    let path = match &config.log.access {
+        AccessLog::File(path) => path.as_path(),
+        AccessLog::Off | AccessLog::Stdout => Path::new("standard output"),
+    };
+    let what = format!("can't be written: {error}");
+    let problem = config.provenance.problem_with_file(path, what);
+    std::iter::once(problem).collect()
 }
 
 fn problem(config: &Config, error: &tls::Error) -> Problem {

@@ -1,9 +1,10 @@
 //! Replaces the configuration in force, all of it or none of it, without touching a live
 //! connection that the new one does not concern. Signal, admin API and file watch end here.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rustls::server::ProducesTickets;
 use tokio::sync::{mpsc, oneshot};
@@ -13,16 +14,15 @@ use tracing::{info, warn};
 use crate::config::{self, Config};
 use crate::runtime::acceptor::Capacity;
 use crate::runtime::descriptors;
-use crate::state::upstream::Member;
 use crate::state::{Shared, Snapshot};
 use crate::telemetry::log::LogControl;
 
 use super::consequence::{Consequence, consequences, leaving};
 use super::drain::Drains;
-use super::listeners::{BindError, Bound, Listeners};
-use super::prepare::prepare;
+use super::listeners::{BindError, Listeners};
+use super::prepare::{access_log, check_access_log, prepare};
 use super::tend::{server_left, server_stays, tend};
-use super::watch::Watch;
+use super::watch::{Watch, fingerprint};
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug)]
@@ -39,6 +39,9 @@ pub enum Refused {
     /// It does not parse, does not hold together, or names files that can't be used.
     #[error("{0}")]
     Invalid(#[from] config::Errors),
+    /// No server of an upstream has an address, where one had before.
+    #[error("upstream {0}: none of its servers' names can be looked up")]
+    Unresolved(Arc<str>),
     /// An address can't be bound.
     #[error("{0}: {source}", source = std::error::Error::source(.0).map(ToString::to_string).unwrap_or_default())]
     Bind(#[from] BindError),
@@ -102,22 +105,20 @@ impl Source {
 }
 
 impl Reloader {
-    /// Does what a request asks for, and answers it.
-    pub async fn answer(&mut self, request: ReloadRequest) {
-        let outcome = if request.dry_run {
-            self.try_out().await
-        } else {
-            self.reload().await
-        };
-        // Who asked may have gone meanwhile; the log has the outcome too.
-        let _ = (request.answer).send(outcome.map_err(|refused| refused.to_string()));
-    }
-
-    /// Reads the configuration again and puts it in force; says what changed.
+    /// Reads the configuration again and puts it in force, or only tries it out; says what
+    /// changes.
     ///
     /// # Errors
     /// [`Refused`]; then nothing has changed.
-    pub async fn reload(&mut self) -> Result<Vec<Consequence>, Refused> {
+    pub async fn carry_out(&mut self, dry_run: bool) -> Result<Vec<Consequence>, Refused> {
+        if dry_run {
+            self.try_out().await
+        } else {
+            self.reload().await
+        }
+    }
+
+    async fn reload(&mut self) -> Result<Vec<Consequence>, Refused> {
         let outcome = self.try_reload().await;
         self.count(outcome.is_ok());
         match &outcome {
@@ -151,56 +152,65 @@ impl Reloader {
         let bound = self.listeners.bind(&snapshot.config)?;
         self.listeners.put_in_force(bound);
         self.tend(&snapshot);
-        self.watch(&snapshot.config);
+        self.watch(&snapshot.config, None);
         self.stamp(true);
         Ok(())
     }
 
     /// Does everything that a reload does, up to the point of no return.
     async fn try_out(&self) -> Result<Vec<Consequence>, Refused> {
-        let outcome = self.prepare().await.map(|(before, _, snapshot)| {
-            // The sockets bound for it close again.
-            consequences(&before, &snapshot, &self.shared)
-        });
-        self.shared.servers.prune();
-        outcome
-    }
-
-    async fn prepare(&self) -> Result<(Arc<Snapshot>, Bound, Arc<Snapshot>), Refused> {
-        let config = self.source.load().await?;
         let before = self.shared.snapshot();
-        let bound = self.listeners.bind(&config)?;
-        let snapshot = prepare(
-            config,
-            Some(&before),
-            &self.ticketer,
-            &self.shared.metrics,
-            &self.shared.servers,
-        )
-        .await?;
-        Ok((before, bound, snapshot))
+        let config = self.source.load().await?;
+        // Closed again at the end: that they could be bound is all that matters.
+        let _bound = self.listeners.bind(&config)?;
+        check_access_log(&config)?;
+        let outcome = self.snapshot_of(config, &before).await;
+        let changes = outcome.map(|after| consequences(&before, &after, &self.shared));
+        self.shared.servers.prune();
+        changes
     }
 
     async fn try_reload(&mut self) -> Result<Vec<Consequence>, Refused> {
-        let (before, bound, snapshot) = self.prepare().await?;
+        let before = self.shared.snapshot();
+        // Taken before they are read: what changes meanwhile is seen when the watch begins again.
+        let files = fingerprint(&before.config.files, &before.config.directories);
+        let config = self.source.load().await?;
+        let bound = self.listeners.bind(&config)?;
+        let redirected = config.log.access != before.config.log.access;
+        let sink = redirected.then(|| access_log(&config)).transpose()?;
+        let snapshot = self.snapshot_of(config, &before).await?;
         let consequences = consequences(&before, &snapshot, &self.shared);
 
         self.shared.replace(Arc::clone(&snapshot));
         self.listeners.put_in_force(bound);
         self.log.apply(snapshot.config.log.level);
+        if let Some(sink) = sink {
+            self.shared.access.direct(sink);
+        }
         self.capacity
             .resize(max_connections(&snapshot.config, self.descriptors));
-        self.tend(&snapshot);
-        self.watch(&snapshot.config);
+        let same_files = before.config.files == snapshot.config.files;
+        self.watch(&snapshot.config, same_files.then_some(files));
         self.leave(&before, &snapshot);
         self.stay(&before, &snapshot);
+        drop(before);
+        // What they held of servers that went must be gone before those are forgotten.
+        self.tending.shutdown().await;
         self.shared.servers.prune();
+        self.tend(&snapshot);
         Ok(consequences)
     }
 
+    async fn snapshot_of(
+        &self,
+        config: Config,
+        before: &Snapshot,
+    ) -> Result<Arc<Snapshot>, Refused> {
+        let (metrics, servers) = (&self.shared.metrics, &self.shared.servers);
+        prepare(config, Some(before), &self.ticketer, metrics, servers).await
+    }
+
     fn tend(&mut self, snapshot: &Snapshot) {
-        self.tending.abort_all();
-        while self.tending.try_join_next().is_some() {}
         for upstream in snapshot.upstreams.values() {
             let (shared, drains) = (Arc::clone(&self.shared), self.drains.clone());
             self.tending
@@ -208,14 +218,14 @@ impl Reloader {
         }
     }
 
-    fn watch(&mut self, config: &Config) {
+    fn watch(&mut self, config: &Config, seen: Option<u64>) {
         self.watching.abort_all();
         while self.watching.try_join_next().is_some() {}
         if !config.server.watch {
             return;
         }
         // Begun here and not in the task: what is written from now on must be seen.
-        match Watch::begin(config.files.clone(), config.directories.clone()) {
+        match Watch::begin(config.files.clone(), config.directories.clone(), seen) {
             Ok(watch) => drop(self.watching.spawn(watch.run(self.requests.clone()))),
             Err(error) => warn!(%error, "files can't be watched; reload by SIGHUP"),
         }
@@ -230,14 +240,16 @@ impl Reloader {
 
     /// What the operator ordered of a server holds until the file says something else of it.
     fn stay(&self, before: &Snapshot, after: &Snapshot) {
+        let now = Instant::now();
         for (name, new) in &after.upstreams {
             let old = before.upstreams.get(name).map(|old| old.members());
             let old = old.unwrap_or_default();
+            let specs: HashMap<_, _> = (old.iter())
+                .map(|member| (&member.server.key, &member.spec))
+                .collect();
             for member in new.members().iter() {
-                let same = |old: &&Member| old.server.key == member.server.key;
-                let spec = old.iter().find(same).map(|old| &old.spec);
-                if spec != Some(&member.spec) {
-                    member.server.standing.reset();
+                if specs.get(&member.server.key) != Some(&&member.spec) {
+                    member.server.forget_orders(now);
                 }
                 server_stays(&member.server, &self.drains);
             }
@@ -262,6 +274,17 @@ impl Reloader {
         metrics
             .last_reload_timestamp
             .set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    }
+}
+
+/// Opens the access log's file anew, so that the one it was may be taken away.
+pub fn reopen_logs(shared: &Shared) {
+    match access_log(&shared.snapshot().config) {
+        Ok(sink) => {
+            shared.access.direct(sink);
+            info!("access log reopened");
+        }
+        Err(error) => warn!(%error, "access log not reopened, the old file is kept"),
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 use tracing::warn;
@@ -24,8 +25,7 @@ pub async fn resolve(
     settings: &Upstream,
     known: impl Fn(&ServerAddress) -> Vec<SocketAddr>,
 ) -> Vec<Resolved> {
-    let mut resolved = Vec::with_capacity(settings.servers.len());
-    for spec in &settings.servers {
+    let look_ups = settings.servers.iter().map(async |spec| {
         let addresses = match &spec.address {
             ServerAddress::Ip(address) => vec![*address],
             ServerAddress::Name { host, port } => {
@@ -34,9 +34,9 @@ pub async fn resolve(
             }
             ServerAddress::Unix(_) => Vec::new(),
         };
-        resolved.push((spec.clone(), addresses));
-    }
-    resolved
+        (spec.clone(), addresses)
+    });
+    join_all(look_ups).await
 }
 
 async fn look_up(upstream: &str, host: &Arc<str>, port: u16) -> Option<Vec<SocketAddr>> {
@@ -61,7 +61,7 @@ async fn look_up(upstream: &str, host: &Arc<str>, port: u16) -> Option<Vec<Socke
 
 // A name that answers with a metadata service's address must not turn the proxy into its client.
 fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
+    match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
     }
@@ -77,6 +77,14 @@ mod tests {
             look_up("chat", &"no-such-host.invalid".into(), 80).await,
             None
         );
+    }
+
+    #[test]
+    fn a_metadata_service_is_no_server_in_either_spelling() {
+        for address in ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1"] {
+            assert!(is_link_local(address.parse().unwrap()), "{address}");
+        }
+        assert!(!is_link_local("::ffff:10.0.0.1".parse().unwrap()));
     }
 
     #[tokio::test]

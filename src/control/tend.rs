@@ -1,7 +1,7 @@
 //! Looks after the servers of one upstream: looks their names up again, checks their health,
 //! and sees to the live sessions of those that leave or fail.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,18 +31,20 @@ pub async fn tend(upstream: Arc<Upstream>, shared: Arc<Shared>, drains: Drains) 
         sleep(jittered(interval, fastrand::u64(..))).await;
         let known = |address: &ServerAddress| upstream.addresses_of(address);
         let resolved = resolve(&upstream.settings, known).await;
-        for left in upstream.set_members(&resolved, &shared.servers) {
+        for left in upstream.set_members(&resolved, &shared.servers, Instant::now()) {
             info!(upstream = %upstream.settings.name, server = %left.label, "server left");
             server_left(&upstream, &left, &drains);
         }
         for member in upstream.members().iter() {
             server_stays(&member.server, &drains);
         }
+        shared.servers.prune();
     }
 }
 
 /// What `on_server_removed` says of the live sessions of a server that is no longer a member.
 pub fn server_left(upstream: &Upstream, server: &Arc<Server>, drains: &Drains) {
+    server.left();
     if upstream.settings.on_server_removed == OnServerRemoved::Drain {
         drains.start_server(server, EndReason::ServerDrain, upstream.settings.drain);
     }
@@ -50,7 +52,7 @@ pub fn server_left(upstream: &Upstream, server: &Arc<Server>, drains: &Drains) {
 
 /// A server that came back before its drain was over keeps the sessions that are left.
 pub fn server_stays(server: &Server, drains: &Drains) {
-    if !server.standing.is_draining() {
+    if !server.orders.is_draining() {
         drains.stop_server(server, EndReason::ServerDrain);
     }
 }
@@ -76,8 +78,9 @@ impl Checkers {
     /// Starts and stops tasks until there is one for each member.
     fn fit(&mut self, upstream: &Arc<Upstream>, shared: &Arc<Shared>, drains: &Drains) {
         let members = upstream.members();
+        let staying: HashSet<_> = members.iter().map(|member| &member.server.key).collect();
         self.by_server.retain(|key, task| {
-            let stays = members.iter().any(|member| member.server.key == *key);
+            let stays = staying.contains(key);
             if !stays {
                 task.abort();
             }
@@ -86,7 +89,7 @@ impl Checkers {
         for member in members.iter() {
             let server = &member.server;
             let Some(check) = upstream.settings.health_check.clone() else {
-                server.unchecked();
+                server.unchecked(Instant::now());
                 continue;
             };
             self.by_server.entry(server.key.clone()).or_insert_with(|| {

@@ -36,15 +36,20 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch `files`, and `directories` for files that come and go.
+    /// Begins to watch `files`, and `directories` for files that come and go. `seen` is their
+    /// [`fingerprint`] before they were read, where it was taken.
     ///
     /// # Errors
     /// When the system gives no watcher.
-    pub fn begin(files: Vec<PathBuf>, directories: Vec<PathBuf>) -> notify::Result<Self> {
+    pub fn begin(
+        files: Vec<PathBuf>,
+        directories: Vec<PathBuf>,
+        seen: Option<u64>,
+    ) -> notify::Result<Self> {
         // One place is enough: an event says only "look again".
         let (tell, told) = mpsc::channel(1);
         let watcher = watch_folders(&files, &directories, tell)?;
-        let seen = fingerprint(&files, &directories);
+        let seen = seen.unwrap_or_else(|| fingerprint(&files, &directories));
         Ok(Self {
             files,
             directories,
@@ -56,16 +61,19 @@ impl Watch {
 
     /// Asks for a reload whenever the contents change, until the future is dropped.
     pub async fn run(mut self, requests: mpsc::Sender<ReloadRequest>) {
-        while self.told.recv().await.is_some() {
-            let quiet =
-                async { while let Ok(Some(())) = timeout(SETTLE, self.told.recv()).await {} };
-            // A folder that is never quiet is looked at all the same.
-            let _ = timeout(SETTLE_AT_MOST, quiet).await;
+        loop {
             let now = fingerprint(&self.files, &self.directories);
             if std::mem::replace(&mut self.seen, now) != now {
                 info!("files changed");
                 request(&requests).await;
             }
+            if self.told.recv().await.is_none() {
+                return;
+            }
+            let quiet =
+                async { while let Ok(Some(())) = timeout(SETTLE, self.told.recv()).await {} };
+            // A folder that is never quiet is looked at all the same.
+            let _ = timeout(SETTLE_AT_MOST, quiet).await;
         }
     }
 }
@@ -147,7 +155,7 @@ fn folder_of(path: &Path) -> PathBuf {
 }
 
 /// What the files hold, and which files the directories hold.
-fn fingerprint(files: &[PathBuf], directories: &[PathBuf]) -> u64 {
+pub fn fingerprint(files: &[PathBuf], directories: &[PathBuf]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for file in files {
         contents(file).hash(&mut hasher);

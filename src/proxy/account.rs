@@ -13,6 +13,8 @@ use crate::state::registry::{Entry, Live};
 use crate::state::route::RoutePlace;
 use crate::state::server::Ticket;
 
+use super::visit::Opened;
+
 /// A session's books; its places are given back when it is dropped.
 #[derive(Debug)]
 pub struct Account {
@@ -28,6 +30,8 @@ pub struct Account {
     pub presence: Presence,
     /// The round trips reported last.
     pub ping_rtt: Pair<Option<Duration>>,
+    /// What the access log's last line says again; nothing where the log was off.
+    pub access: Option<Box<Opened>>,
 }
 
 impl Account {
@@ -58,7 +62,7 @@ impl Account {
     }
 
     /// The session is over.
-    pub fn closed(&self, end: &End, now: Instant) {
+    pub fn closed(&self, session: &Session, end: &End, now: Instant) {
         let live = self.live();
         let figures = &live.route.figures;
         let lived = now.saturating_duration_since(live.opened);
@@ -70,6 +74,9 @@ impl Account {
         );
         if let Some((code, from)) = end.close_code.zip(end.close_from) {
             figures.close_code(code.get(), from.word());
+        }
+        if let Some(opened) = &self.access {
+            opened.closed(session, end, lived);
         }
         debug!(
             id = live.id.0,

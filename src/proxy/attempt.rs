@@ -1,20 +1,23 @@
-//! Reaching a server: pick, connect, send the request, read the head of the answer, and try
-//! another server for as long as no byte of an answer has come.
+//! Reaching a server: pick or wait for one, connect, send the request, read the head of the
+//! answer, and try another server for as long as no byte of an answer has come.
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use rustix::io::Errno;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, warn};
 
 use crate::config::model;
+use crate::logic::balance::Unavailable;
 use crate::logic::refusal::{BackendFault, BackendTimeout, Refusal, Shortage};
 use crate::logic::request::{ClientKey, Malformed, ResponseHead};
 use crate::state::server::{Phase, Server, Ticket};
-use crate::state::upstream::Upstream;
+use crate::state::upstream::{Pick, Seeker, Upstream};
 
 use super::inbox::{Inbox, NoHead};
 use super::stream::Stream;
@@ -39,13 +42,25 @@ pub struct Reached {
     pub head: ResponseHead,
     /// What came behind it.
     pub inbox: Inbox,
+    /// How many other servers were tried before.
+    pub retries: u32,
+}
+
+/// No server answered.
+#[derive(Debug)]
+pub struct Unreached {
+    /// What the client is told.
+    pub refusal: Refusal,
+    /// The last server that was tried, and how many others before.
+    pub tried: Option<(Arc<Server>, u32)>,
 }
 
 /// How an attempt on a server failed.
 #[derive(Debug)]
 struct Failure {
     refusal: Refusal,
-    phase: Phase,
+    /// The step that failed; none where the server is not to blame.
+    blame: Option<Phase>,
     /// Whether a byte of an answer had come: then the request is never sent again.
     answered: bool,
 }
@@ -54,49 +69,84 @@ struct Failure {
 /// fails before it answered is replaced by another, `retries` times.
 ///
 /// # Errors
-/// What the client is told: of the last attempt when all failed, 503 when there was no server.
+/// The failure of the last attempt when all failed, 503 when there was no server.
 pub async fn reach(
     upstream: &Upstream,
     client: &ClientKey,
     request: &[u8],
-) -> Result<Reached, Refusal> {
-    let mut tried = Vec::new();
-    let mut outcome = Refusal::Unavailable(Shortage::NoServer);
-    for _ in 0..=upstream.settings.retries {
-        let now = std::time::Instant::now();
-        let Ok(ticket) = upstream.pick(client, &tried, now) else {
-            break;
+) -> Result<Reached, Unreached> {
+    let mut seeker = Seeker {
+        client: *client,
+        tried: Vec::new(),
+        turn: None,
+    };
+    let mut outcome = Unreached::by(Shortage::NoServer);
+    for retries in 0..=upstream.settings.retries {
+        let pick = match find(upstream, &mut seeker).await {
+            Ok(pick) => pick,
+            Err(Shortage::NoServer) => break,
+            Err(shortage) => return Err(Unreached::by(shortage)),
         };
-        if !tried.is_empty() {
+        if retries > 0 {
             upstream.retries.inc();
         }
-        let server = ticket.server();
+        let server = pick.ticket.server();
         match attempt(server, &upstream.settings, request).await {
             Ok((stream, head, inbox)) => {
                 return Ok(Reached {
-                    ticket,
+                    ticket: pick.ticket,
                     stream,
                     head,
                     inbox,
+                    retries,
                 });
             }
             Err(failure) => {
                 debug!(?server, refusal = %failure.refusal, "attempt failed");
-                failed(upstream, server, failure.phase);
-                if failure.answered {
-                    return Err(failure.refusal);
+                if let Some(phase) = failure.blame {
+                    failed(upstream, server, phase);
                 }
-                tried.push(server.id);
-                outcome = failure.refusal;
+                outcome = Unreached {
+                    refusal: failure.refusal,
+                    tried: Some((Arc::clone(server), retries)),
+                };
+                // Another server would meet our own shortage too.
+                if failure.answered || failure.blame.is_none() {
+                    break;
+                }
+                seeker.tried.push(server.id);
             }
         }
     }
     Err(outcome)
 }
 
+/// The next server for this request: at once where there is one, else in its turn.
+async fn find(upstream: &Upstream, seeker: &mut Seeker) -> Result<Pick, Shortage> {
+    let now = std::time::Instant::now();
+    match upstream.pick(seeker, now) {
+        Ok(pick) => return Ok(pick),
+        Err(Unavailable::Down) => return Err(Shortage::NoServer),
+        Err(Unavailable::Full) => {}
+    }
+    let waiting = upstream.wait(seeker, now).ok_or(Shortage::QueueFull)?;
+    // From its first wait on, so that retries do not wait as long again.
+    let deadline = waiting.since() + upstream.settings.queue_timeout;
+    match timeout_at(deadline.into(), waiting.turn()).await {
+        Ok(handed) => handed.map_err(|_| Shortage::NoServer),
+        Err(_) => Err(Shortage::QueueTimeout),
+    }
+}
+
 /// Counts a failure against a server, and says so when that puts it out.
 pub fn failed(upstream: &Upstream, server: &Server, phase: Phase) {
     if let Some(out) = upstream.failed(server, phase, std::time::Instant::now()) {
+        // Its return is news to those who wait.
+        let entrance = Arc::clone(upstream.entrance());
+        tokio::spawn(async move {
+            sleep(out).await;
+            entrance.serve(std::time::Instant::now());
+        });
         warn!(
             ?server,
             seconds = out.as_secs_f64(),
@@ -113,6 +163,10 @@ async fn attempt(
     let connecting = connect(server.key.address, settings.receive_buffer_bytes);
     let mut stream = match timeout(settings.connect_timeout, connecting).await {
         Ok(Ok(stream)) => Stream::Tcp(stream),
+        Ok(Err(error)) if is_our_shortage(&error) => {
+            warn!(?server, %error, "no socket to connect with");
+            return Err(Failure::ours());
+        }
         Ok(Err(_)) => return Err(Failure::at_connect(BackendFault::Unreachable.into())),
         Err(_) => {
             return Err(Failure::at_connect(Refusal::Timeout(
@@ -154,7 +208,8 @@ async fn converse(
     }
     for interim in 0..MAX_INTERIM {
         let head = inbox.head(stream, OPENING, MAX_HEAD_BYTES, deadline).await;
-        let head = head.map_err(|no_head| Failure::of(no_head, interim > 0))?;
+        let answered = interim > 0 || !inbox.is_empty();
+        let head = head.map_err(|no_head| Failure::of(no_head, answered))?;
         let head = ResponseHead::parse(head, MAX_FIELDS);
         let head = head.map_err(|malformed| Failure::of(malformed.into(), true))?;
         if !head.is_interim() {
@@ -163,16 +218,33 @@ async fn converse(
     }
     Err(Failure {
         refusal: BackendFault::InterimFlood.into(),
-        phase: Phase::Handshake,
+        blame: Some(Phase::Handshake),
         answered: true,
     })
+}
+
+impl Unreached {
+    const fn by(shortage: Shortage) -> Self {
+        Self {
+            refusal: Refusal::Unavailable(shortage),
+            tried: None,
+        }
+    }
 }
 
 impl Failure {
     const fn at_connect(refusal: Refusal) -> Self {
         Self {
             refusal,
-            phase: Phase::Connect,
+            blame: Some(Phase::Connect),
+            answered: false,
+        }
+    }
+
+    const fn ours() -> Self {
+        Self {
+            refusal: Refusal::Unavailable(Shortage::Overloaded),
+            blame: None,
             answered: false,
         }
     }
@@ -186,10 +258,23 @@ impl Failure {
         };
         Self {
             refusal,
-            phase: Phase::Handshake,
+            blame: Some(Phase::Handshake),
             answered: answered || answered_before,
         }
     }
+}
+
+/// Whether a connect failed for want of descriptors, ports or memory of ours.
+fn is_our_shortage(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    let ours = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+    ];
+    errno.is_some_and(|errno| ours.contains(&errno))
 }
 
 fn malformed(fault: Malformed) -> Refusal {

@@ -24,6 +24,7 @@ use super::exchange::{Next, exchange};
 use super::inbox::{Inbox, NoHead};
 use super::secure::secure;
 use super::stream::Stream;
+use super::visit::Visit;
 
 /// How long a client may go on sending after the proxy's last answer on its connection.
 const LINGER: Duration = Duration::from_secs(2);
@@ -84,6 +85,14 @@ pub async fn serve(context: Context, connection: Connection) {
     client.serve(context).await;
 }
 
+/// What came of waiting for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waited {
+    Bytes,
+    Ended,
+    TimedOut,
+}
+
 /// A client connection between requests.
 #[derive(Debug)]
 pub struct ClientConnection {
@@ -101,11 +110,25 @@ pub struct ClientConnection {
 
 impl ClientConnection {
     async fn serve(mut self, context: Context) {
-        let mut deadline = Instant::now() + self.listener.settings.header_timeout;
+        let mut wait = self.listener.settings.header_timeout;
+        let mut first = true;
         loop {
+            let began = Instant::now();
+            match self.wait_for_request(&context.shared, wait).await {
+                Waited::Bytes => {}
+                Waited::Ended => return self.linger().await,
+                Waited::TimedOut if first => {
+                    return self.refuse(&context, began, &Refusal::HeadTimeout).await;
+                }
+                Waited::TimedOut => return self.linger().await,
+            }
+            // The first head's time runs from accept, a later one's from its first byte.
+            let from = if first { began } else { Instant::now() };
+            first = false;
+            let deadline = from + self.listener.settings.header_timeout;
             let head = match self.head(deadline).await {
                 Ok(head) => head,
-                Err(Some(refusal)) => return self.refuse(&refusal).await,
+                Err(Some(refusal)) => return self.refuse(&context, from, &refusal).await,
                 Err(None) => return,
             };
             match exchange(&context, self, head).await {
@@ -113,10 +136,7 @@ impl ClientConnection {
                 Next::End(client) => return client.linger().await,
                 Next::Gone => return,
             }
-            if !self.wait_for_next(&context.shared).await {
-                return self.linger().await;
-            }
-            deadline = Instant::now() + self.listener.settings.header_timeout;
+            wait = self.listener.settings.keepalive_timeout;
         }
     }
 
@@ -136,14 +156,28 @@ impl ClientConnection {
         }
     }
 
-    /// Waits for the first byte of another request; not while the process stops.
-    async fn wait_for_next(&mut self, shared: &Shared) -> bool {
-        let keepalive = self.listener.settings.keepalive_timeout;
+    /// Waits for the first byte of a request; not while the process stops.
+    async fn wait_for_request(&mut self, shared: &Shared, wait: Duration) -> Waited {
+        let first = self.inbox.first_byte(&mut self.stream);
         tokio::select! {
             biased;
-            comes = self.inbox.first_byte(&mut self.stream, keepalive) => comes,
-            () = shared.drained() => false,
+            comes = timeout(wait, first) => match comes {
+                Ok(true) => Waited::Bytes,
+                Ok(false) => Waited::Ended,
+                Err(_) => Waited::TimedOut,
+            },
+            () = shared.drained() => Waited::Ended,
         }
+    }
+
+    /// Counts a request that met no route.
+    pub fn count_refused(&self, shared: &Shared, refusal: &Refusal) {
+        let labels = [self.listener.settings.name.as_ref(), refusal.word()];
+        shared
+            .metrics
+            .connections_refused
+            .with_label_values(&labels)
+            .inc();
     }
 
     /// Sends an answer of the proxy's own. False when the client did not take it.
@@ -167,7 +201,10 @@ impl ClientConnection {
         self.inbox.take()
     }
 
-    async fn refuse(mut self, refusal: &Refusal) {
+    /// Refuses what was waited for since `from`, and ends.
+    async fn refuse(mut self, context: &Context, from: Instant, refusal: &Refusal) {
+        self.count_refused(&context.shared, refusal);
+        Visit::begin(&context.shared.access, &self, from.into_std()).refused(refusal);
         debug!(peer = %self.ends.peer, refusal = refusal.word(), "request refused");
         if self.answer(&refusal.answer().closing()).await {
             self.linger().await;

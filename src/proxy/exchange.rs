@@ -11,6 +11,7 @@ use crate::state::route::Route;
 
 use super::connection::{ClientConnection, Context};
 use super::upgrade::Upgrade;
+use super::visit::Visit;
 
 /// What comes after a request on its connection.
 #[derive(Debug)]
@@ -26,25 +27,33 @@ pub enum Next {
 /// Serves the request with this head.
 pub async fn exchange(context: &Context, client: ClientConnection, head: RequestHead) -> Next {
     let received = Instant::now();
+    let mut visit = Visit::begin(&context.shared.access, &client, received);
+    visit.head(&head);
     let request = match Request::check(head) {
         Ok(request) => request,
-        Err(refusal) => return conclude(client, refusal.answer(), None).await,
+        Err(refusal) => {
+            client.count_refused(&context.shared, &refusal);
+            return refuse(client, visit, &refusal, None).await;
+        }
     };
+    let caller = caller(&client, &request);
+    visit.understood(&request, &caller);
     let snapshot = context.shared.snapshot();
     let (listener, host) = (&client.listener.settings.name, request.host().name());
     let Some(route) = snapshot.route(listener, host, request.path()) else {
-        return conclude(client, Refusal::NoRoute.answer(), Some(&request)).await;
+        client.count_refused(&context.shared, &Refusal::NoRoute);
+        return refuse(client, visit, &Refusal::NoRoute, Some(&request)).await;
     };
     let route = Arc::clone(route);
     drop(snapshot);
-    let caller = caller(&client, &request);
+    visit.routed(&route);
     let admitted = admit(&route, &caller, &request);
     match (&route.upstream, admitted) {
         (_, Err(refusal)) => {
             if request.is_websocket() {
                 route.figures.handshake(refusal.status());
             }
-            conclude(client, refusal.answer(), Some(&request)).await
+            refuse(client, visit, &refusal, Some(&request)).await
         }
         (Some(upstream), Ok(())) if request.is_websocket() => {
             let upstream = Arc::clone(upstream);
@@ -58,12 +67,14 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
                 caller,
                 port,
                 received,
+                visit,
             };
             // The handshake's state is large and short-lived.
             Box::pin(upgrade.run(client)).await
         }
         (_, Ok(())) => {
             let answer = own_answer(&route, &request);
+            visit.answered(answer.status());
             conclude(client, answer, Some(&request)).await
         }
     }
@@ -97,13 +108,20 @@ fn admit(route: &Route, caller: &Client, request: &Request) -> Result<(), Refusa
     }
 }
 
-/// Sends an answer of the proxy's own. The connection goes on when both ends know where the next
-/// request begins: `request` is the one that was understood, and it had no body.
-pub async fn conclude(
-    mut client: ClientConnection,
-    answer: Answer,
+/// Answers with a refusal; `request` as in [`conclude`].
+pub async fn refuse(
+    client: ClientConnection,
+    visit: Visit,
+    refusal: &Refusal,
     request: Option<&Request>,
 ) -> Next {
+    visit.refused(refusal);
+    conclude(client, refusal.answer(), request).await
+}
+
+/// Sends an answer of the proxy's own. The connection goes on when both ends know where the next
+/// request begins: `request` is the one that was understood, and it had no body.
+async fn conclude(mut client: ClientConnection, answer: Answer, request: Option<&Request>) -> Next {
     let keeps = request.is_some_and(|request| {
         let bodiless = matches!(request.framing(), Framing::None | Framing::Length(0));
         request.keeps_alive() && bodiless

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -10,6 +9,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::logic::request::Malformed;
 use crate::logic::request::head::head_end;
+
+use super::stream::Stream;
 
 /// Bytes read in one go while a head is not complete.
 const READ_BYTES: usize = 4096;
@@ -96,22 +97,19 @@ impl Inbox {
         }
     }
 
-    /// Waits until something is here; false when the stream ends or nothing comes within `wait`.
-    pub async fn first_byte<S: AsyncRead + Unpin>(
-        &mut self,
-        stream: &mut S,
-        wait: Duration,
-    ) -> bool {
+    /// Waits until something is here; false when the stream ends or fails first. An empty inbox
+    /// holds no buffer meanwhile, where the stream can be waited for without one.
+    pub async fn first_byte(&mut self, stream: &mut Stream) -> bool {
         if !self.is_empty() {
             return true;
         }
-        let read = tokio::time::timeout(wait, self.read(stream, READ_BYTES)).await;
-        matches!(read, Ok(Ok(1..)))
+        self.bytes = BytesMut::new();
+        stream.readable().await.is_ok() && matches!(self.read(stream, READ_BYTES).await, Ok(1..))
     }
 
     /// Takes in what comes while nobody wants it, `max_bytes` at most; resolves when the stream
-    /// ends or fails.
-    pub async fn until_gone<S: AsyncRead + Unpin>(&mut self, stream: &mut S, max_bytes: usize) {
+    /// ends or fails, or once it is full, when the peer resets it.
+    pub async fn until_gone(&mut self, stream: &mut Stream, max_bytes: usize) {
         while self.bytes.len() < max_bytes {
             let room = max_bytes - self.bytes.len();
             match self.read(stream, room.min(READ_BYTES)).await {
@@ -119,7 +117,7 @@ impl Inbox {
                 Ok(0) | Err(_) => return,
             }
         }
-        std::future::pending().await
+        stream.reset().await;
     }
 
     /// Reads once, `max` bytes at most.

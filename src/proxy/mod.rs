@@ -11,3 +11,4 @@ pub mod scratch;
 pub mod secure;
 pub mod stream;
 pub mod upgrade;
+pub mod visit;

@@ -1,7 +1,7 @@
 //! A backend's ordinary answer to an upgrade request, passed on to the client as it comes.
 //! The backend's connection ends with it: one whose upgrade was refused is never used again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 use tracing::debug;
@@ -11,9 +11,13 @@ use crate::logic::request::body::{Body, Step};
 use crate::logic::request::to_client::write_response;
 use crate::logic::request::{Framing, Request};
 
-use super::attempt::Reached;
+use crate::state::server::Phase;
+use crate::state::upstream::Upstream;
+
+use super::attempt::{Reached, failed};
 use super::connection::ClientConnection;
-use super::exchange::{Next, conclude};
+use super::exchange::{Next, refuse};
+use super::visit::Visit;
 
 /// Longest silence inside the answer's body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -21,14 +25,25 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 const READ_BYTES: usize = 16 * 1024;
 
 /// Passes the answer on.
-pub async fn pass(mut client: ClientConnection, request: &Request, reached: Reached) -> Next {
+pub async fn pass(
+    mut client: ClientConnection,
+    visit: Visit,
+    request: &Request,
+    upstream: &Upstream,
+    reached: Reached,
+) -> Next {
+    let server = reached.ticket.server();
     let framing = match Framing::of_response(&reached.head, request.method()) {
         Ok(framing) => framing,
         Err(fault) => {
-            let refusal = crate::logic::refusal::Refusal::from(BackendFault::Head(fault));
-            return conclude(client, refusal.answer(), Some(request)).await;
+            failed(upstream, server, Phase::Handshake);
+            let refusal = BackendFault::Head(fault).into();
+            return refuse(client, visit, &refusal, Some(request)).await;
         }
     };
+    // It refused the upgrade in order: no failure in a row.
+    server.succeeded(Instant::now());
+    visit.passed(reached.head.status());
     let closes = !request.keeps_alive() || framing == Framing::UntilClose;
     let mut head = Vec::with_capacity(512);
     write_response(&reached.head, framing, closes, &mut head);

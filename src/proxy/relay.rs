@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use crate::logic::reason::EndReason;
 use crate::logic::websocket::frame::Header;
 use crate::logic::websocket::{End, Output, Session, Side};
 
@@ -31,6 +32,16 @@ pub struct Relay {
     account: Account,
     park_limit: usize,
     started: bool,
+    ended: bool,
+}
+
+/// How pumping a direction stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pumped {
+    /// A waker is registered for when there is more to do.
+    Waits,
+    /// The session does not want to read; nothing wakes us for this side.
+    Rests,
 }
 
 /// One peer: its stream, what it has not taken yet, and how far its ends are.
@@ -71,6 +82,7 @@ impl Relay {
             account,
             park_limit,
             started: false,
+            ended: false,
         }
     }
 
@@ -92,25 +104,40 @@ impl Relay {
         {
             self.session.elapsed(now);
         }
-        self.pump(Side::Client, cx, now);
-        self.pump(Side::Backend, cx, now);
-        for side in [Side::Client, Side::Backend] {
+        let rests = Side::BOTH.map(|side| self.pump(side, cx, now) == Pumped::Rests);
+        for side in Side::BOTH {
             self.inject(side, cx, now);
             self.settle(side, cx, now);
         }
+        // What one side did may have set the other going again after its turn.
+        let goes_on = |(side, rests): (Side, bool)| rests && self.may_pump(side);
+        if Side::BOTH.into_iter().zip(rests).any(goes_on) {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn may_pump(&self, from: Side) -> bool {
+        let stream = match from {
+            Side::Client => &self.client.stream,
+            Side::Backend => &self.backend.stream,
+        };
+        stream.is_some() && (self.session.reads(from) || self.session.resumes(from))
     }
 
     /// Moves what `from` has sent for as long as the other side takes it.
-    fn pump(&mut self, from: Side, cx: &mut Context<'_>, now: Instant) {
+    fn pump(&mut self, from: Side, cx: &mut Context<'_>, now: Instant) -> Pumped {
         for _ in 0..CHUNKS_PER_TURN {
             self.flush(from.other(), cx, now);
             if self.session.resumes(from) {
                 scratch::with(|scratch| self.pass(from, scratch, 0, cx, now));
-            } else if !self.session.reads(from) || self.read(from, cx, now).is_pending() {
-                return;
+            } else if !self.session.reads(from) {
+                return Pumped::Rests;
+            } else if self.read(from, cx, now).is_pending() {
+                return Pumped::Waits;
             }
         }
         cx.waker().wake_by_ref();
+        Pumped::Waits
     }
 
     /// Reads one chunk and passes on what the session lets through.
@@ -277,6 +304,12 @@ impl Relay {
         (self.client.is_over() && self.backend.is_over()).then_some(end)
     }
 
+    fn settle_account(&mut self, end: &End, now: Instant) {
+        self.ended = true;
+        self.account.publish(&self.session);
+        self.account.closed(&self.session, end, now);
+    }
+
     const fn half(&mut self, side: Side) -> &mut Half {
         match side {
             Side::Client => &mut self.client,
@@ -291,14 +324,14 @@ impl Future for Relay {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
         let now = Instant::now();
         self.turn(cx, now);
+        if let Some(end) = self.over() {
+            self.settle_account(&end, now);
+            return Poll::Ready(end);
+        }
         let Self {
             session, account, ..
         } = &mut *self;
         account.publish(session);
-        if let Some(end) = self.over() {
-            self.account.closed(&end, now);
-            return Poll::Ready(end);
-        }
         self.arm(cx, now);
         Poll::Pending
     }
@@ -306,6 +339,10 @@ impl Future for Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
+        if !self.ended {
+            let end = self.session.reason().unwrap_or_else(cut_short);
+            self.settle_account(&end, Instant::now());
+        }
         self.account
             .parked_bytes
             .sub(gauge(self.client.weighed + self.backend.weighed));
@@ -407,6 +444,19 @@ impl Parked {
         } else {
             self
         }
+    }
+}
+
+/// The end of a session that nobody decided: its task was dropped, with the process or by a panic.
+fn cut_short() -> End {
+    End {
+        reason: if std::thread::panicking() {
+            EndReason::InternalError
+        } else {
+            EndReason::Shutdown
+        },
+        close_code: None,
+        close_from: None,
     }
 }
 

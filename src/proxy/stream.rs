@@ -3,9 +3,10 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -24,14 +25,35 @@ impl Stream {
         matches!(self, Self::Tls(_))
     }
 
+    /// Resolves when there is something to read, without a buffer to read it into. At once over
+    /// TLS, whose layer may hold what the socket no longer has.
+    ///
+    /// # Errors
+    /// When the socket can't be waited for.
+    pub async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(tcp) => tcp.readable().await,
+            Self::Tls(_) => Ok(()),
+        }
+    }
+
+    /// Resolves when the peer has reset the connection.
+    pub async fn reset(&self) {
+        // An error of the wait itself is as final.
+        let _ = self.socket().ready(Interest::ERROR).await;
+    }
+
     /// Closes the connection so that the peer sees a reset instead of an orderly end.
     pub fn abort(&self) {
-        let socket = match self {
+        // A socket that is gone already needs no reset.
+        let _ = SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match self {
             Self::Tcp(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref().0,
-        };
-        // A socket that is gone already needs no reset.
-        let _ = SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
+        }
     }
 }
 

@@ -17,11 +17,15 @@ use crate::state::server::Phase;
 use crate::state::upstream::Upstream;
 
 use super::account::Account;
-use super::attempt::{Reached, failed, reach};
+use super::attempt::{Reached, Unreached, failed, reach};
 use super::connection::{ClientConnection, Context};
-use super::exchange::{Next, conclude};
+use super::exchange::{Next, refuse};
 use super::passing::pass;
 use super::relay::Relay;
+use super::visit::Visit;
+
+/// The status that counts a client which left before its answer, as nginx has it.
+const CLIENT_LEFT: u16 = 499;
 
 /// An upgrade request on its way to a tunnel.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub struct Upgrade {
     pub port: u16,
     /// When its head was there.
     pub received: Instant,
+    /// What the access log is told.
+    pub visit: Visit,
 }
 
 /// What the checks found out.
@@ -51,7 +57,7 @@ struct Admitted {
 
 impl Upgrade {
     /// Opens the tunnel, or answers the request.
-    pub async fn run(self, mut client: ClientConnection) -> Next {
+    pub async fn run(mut self, mut client: ClientConnection) -> Next {
         let admitted = match self.admit() {
             Ok(admitted) => admitted,
             Err(refusal) => return self.refuse(client, &refusal).await,
@@ -61,18 +67,25 @@ impl Upgrade {
             biased;
             outcome = self.reach(&admitted) => outcome,
             // A client that leaves takes its connect and its handshake with it.
-            () = client.inbox.until_gone(&mut client.stream, early_bytes) => return Next::Gone,
+            () = client.inbox.until_gone(&mut client.stream, early_bytes) => {
+                return self.abandoned();
+            }
         };
-        match outcome {
-            Ok(reached) if reached.head.status() == 101 => {
-                self.switch(client, admitted, reached).await
+        let reached = match outcome {
+            Ok(reached) => reached,
+            Err(Unreached { refusal, tried }) => {
+                if let Some((server, retries)) = tried {
+                    self.visit.tried(&server, retries);
+                }
+                return self.refuse(client, &refusal).await;
             }
-            Ok(reached) => {
-                self.route.figures.handshake(reached.head.status());
-                pass(client, &self.request, reached).await
-            }
-            Err(refusal) => self.refuse(client, &refusal).await,
+        };
+        self.visit.tried(reached.ticket.server(), reached.retries);
+        if reached.head.status() == 101 {
+            return self.switch(client, admitted, reached).await;
         }
+        self.route.figures.handshake(reached.head.status());
+        pass(client, self.visit, &self.request, &self.upstream, reached).await
     }
 
     /// The checks from the origin on, in the order of the contract; syntax, path, route and
@@ -91,7 +104,7 @@ impl Upgrade {
         Ok(Admitted { offer, place })
     }
 
-    async fn reach(&self, admitted: &Admitted) -> Result<Reached, Refusal> {
+    async fn reach(&self, admitted: &Admitted) -> Result<Reached, Unreached> {
         let settings = &self.route.settings;
         let rewritten = settings
             .rewrite
@@ -129,14 +142,15 @@ impl Upgrade {
                 return self.refuse(client, &refusal).await;
             }
         };
-        reached.ticket.server().succeeded();
+        reached.ticket.server().succeeded(Instant::now());
         let mut head = Vec::with_capacity(512);
         write_switching(&reached.head, &admitted.offer, &agreed, &mut head);
-        if client.send(&head).await {
-            self.route.figures.handshake(101);
-            let early = reached.inbox.take();
-            tokio::spawn(self.relay(client, admitted, &agreed, reached, early));
+        if !client.send(&head).await {
+            return self.abandoned();
         }
+        self.route.figures.handshake(101);
+        let early = reached.inbox.take();
+        tokio::spawn(self.relay(client, admitted, &agreed, reached, early));
         Next::Gone
     }
 
@@ -167,10 +181,11 @@ impl Upgrade {
         // It was on its way when a drain chose its sessions.
         if shared.is_draining() {
             entry.live().order(EndReason::Shutdown);
-        } else if entry.live().server.standing.is_draining() {
+        } else if entry.live().server.orders.is_draining() {
             entry.live().order(EndReason::ServerDrain);
         }
         let account = Account {
+            access: self.visit.opened(entry.live()),
             entry,
             parked_bytes: shared.metrics.parked_bytes.clone(),
             ticket: reached.ticket,
@@ -189,8 +204,15 @@ impl Upgrade {
         )
     }
 
-    async fn refuse(&self, client: ClientConnection, refusal: &Refusal) -> Next {
+    /// The client left before its answer.
+    fn abandoned(self) -> Next {
+        self.route.figures.handshake(CLIENT_LEFT);
+        self.visit.abandoned();
+        Next::Gone
+    }
+
+    async fn refuse(self, client: ClientConnection, refusal: &Refusal) -> Next {
         self.route.figures.handshake(refusal.status());
-        conclude(client, refusal.answer(), Some(&self.request)).await
+        refuse(client, self.visit, refusal, Some(&self.request)).await
     }
 }

@@ -2,8 +2,10 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors kept for what is not a session: listeners, probes, admin, logs, reloads.
-pub const RESERVED: u64 = 64;
+/// Descriptors kept for what is not a session: listeners, workers, probes, admin, logs, reloads.
+const RESERVED: u64 = 256;
+/// Where the limit is small, no more than one in so many of it is kept.
+const RESERVED_SHARE: u64 = 4;
 /// Descriptors of one session: the client's socket and the server's.
 const PER_SESSION: u64 = 2;
 
@@ -23,7 +25,8 @@ pub fn raise_limit() -> u64 {
 
 /// How many sessions fit below a limit of descriptors.
 pub fn sessions(limit: u64) -> usize {
-    let sessions = limit.saturating_sub(RESERVED) / PER_SESSION;
+    let reserved = RESERVED.min(limit / RESERVED_SHARE);
+    let sessions = (limit - reserved) / PER_SESSION;
     usize::try_from(sessions.max(1)).unwrap_or(usize::MAX)
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -9,9 +10,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 const BACKLOG: i32 = 4096;
 
 /// A bound and listening TCP socket, not yet accepted from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ListenSocket {
-    pub(super) socket: Socket,
+    pub(super) socket: Arc<Socket>,
     address: SocketAddr,
 }
 
@@ -36,16 +37,19 @@ impl ListenSocket {
         socket.listen(BACKLOG)?;
         let local = socket.local_addr()?.as_socket();
         let address = local.ok_or_else(|| io::Error::other("not an internet address"))?;
-        Ok(Self { socket, address })
+        Ok(Self {
+            socket: Arc::new(socket),
+            address,
+        })
     }
 
-    /// Another handle on the same socket.
+    /// The same socket under a descriptor of its own, which a runtime can watch beside this one.
     ///
     /// # Errors
     /// When the process is out of descriptors.
-    pub fn try_clone(&self) -> io::Result<Self> {
+    pub fn duplicate(&self) -> io::Result<Self> {
         Ok(Self {
-            socket: self.socket.try_clone()?,
+            socket: Arc::new(self.socket.try_clone()?),
             address: self.address,
         })
     }

@@ -13,6 +13,8 @@ pub enum Order {
     Stop,
     /// `SIGINT`: stop now.
     StopNow,
+    /// `SIGUSR1`: open the access log's file anew, the old one was renamed.
+    ReopenLogs,
 }
 
 /// The signals of the process; while it lives none of them ends it.
@@ -50,8 +52,8 @@ impl Signals {
                 _ = self.terminate.recv() => return Order::Stop,
                 _ = self.quit.recv() => return Order::Stop,
                 _ = self.interrupt.recv() => return Order::StopNow,
-                // Log reopening and the upgrade in place are not in this version; dying of them would be worse.
-                _ = self.user1.recv() => tracing::info!("SIGUSR1: no log file to reopen"),
+                _ = self.user1.recv() => return Order::ReopenLogs,
+                // The upgrade in place is not in this version; dying of it would be worse.
                 _ = self.user2.recv() => {
                     tracing::warn!("SIGUSR2: the upgrade in place is not available in this version");
                 }

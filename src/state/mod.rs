@@ -1,11 +1,14 @@
 //! What both planes share in memory: the snapshot in force, and what outlives every snapshot.
 
+pub mod entrance;
+pub mod orders;
 pub mod registry;
 pub mod route;
 pub mod server;
 pub mod shared;
 pub mod snapshot;
-pub mod standing;
+#[cfg(test)]
+mod tests;
 pub mod upstream;
 
 pub use shared::Shared;

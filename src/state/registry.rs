@@ -12,6 +12,7 @@ use std::time::Instant;
 use futures_util::task::AtomicWaker;
 use slab::Slab;
 
+use crate::config::defaults::MAX_WORKERS;
 use crate::logic::reason::EndReason;
 use crate::logic::websocket::Tally;
 use crate::telemetry::traffic::{DATA_KINDS, DIRECTIONS, KINDS};
@@ -19,9 +20,11 @@ use crate::telemetry::traffic::{DATA_KINDS, DIRECTIONS, KINDS};
 use super::route::Route;
 use super::server::Server;
 
-/// Bits of a session id below its generation: worker (8) and slab index (24).
-const INDEX_BITS: u32 = 24;
-const WORKER_BITS: u32 = 8;
+/// Bits of a session id below its generation: worker and slab index.
+const WORKER_BITS: u32 = 10;
+const INDEX_BITS: u32 = 22;
+// Ids must tell all workers apart that a configuration may ask for.
+const _: () = assert!(MAX_WORKERS as usize <= 1 << WORKER_BITS);
 
 /// A session's name: unique in the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

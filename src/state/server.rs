@@ -3,19 +3,20 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use prometheus::{IntCounter, IntGauge};
 
-use crate::config::model::Passive;
-use crate::logic::balance::server_id;
+use crate::config::model::{self, Passive};
+use crate::logic::balance::{Warmth, server_id};
 use crate::logic::health::{Ejection, Health, Transition};
 use crate::logic::reason::EndReason;
 use crate::telemetry::Metrics;
 
-use super::standing::Standing;
+use super::entrance::Entrance;
+use super::orders::Orders;
 
 /// A server's identity: what a later snapshot recognises it by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,12 +36,15 @@ pub struct Server {
     /// Its name to the balancers: a hash of its address, the same on every node.
     pub id: u64,
     /// What the operator ordered of it.
-    pub standing: Standing,
+    pub orders: Orders,
+    entrance: Arc<Entrance>,
     load: AtomicU32,
+    handshakes: AtomicU32,
     websockets: AtomicU32,
     up: AtomicBool,
+    away: AtomicBool,
     checks: Mutex<Checks>,
-    ejection: Mutex<Ejection>,
+    standing: Mutex<Standing>,
     metrics: ServerMetrics,
 }
 
@@ -49,6 +53,14 @@ pub struct Server {
 struct Checks {
     health: Option<Health>,
     last: Option<Instant>,
+}
+
+/// What real connections have shown, and since when it serves.
+#[derive(Debug, Default)]
+struct Standing {
+    ejection: Ejection,
+    /// When it was added or recovered, or will be back; nothing for one that was there from the start.
+    since: Option<Instant>,
 }
 
 struct ServerMetrics {
@@ -68,7 +80,12 @@ pub enum Phase {
 }
 
 impl Server {
-    fn new(key: ServerKey, metrics: &Metrics) -> Self {
+    fn new(
+        key: ServerKey,
+        entrance: Arc<Entrance>,
+        since: Option<Instant>,
+        metrics: &Metrics,
+    ) -> Self {
         let label: Arc<str> = key.address.to_string().into();
         let pair = [key.upstream.as_ref(), label.as_ref()];
         let failures = |phase| {
@@ -93,19 +110,30 @@ impl Server {
             id: server_id(&label),
             key,
             label,
-            standing: Standing::default(),
+            orders: Orders::default(),
+            entrance,
             load: AtomicU32::new(0),
+            handshakes: AtomicU32::new(0),
             websockets: AtomicU32::new(0),
             up: AtomicBool::new(true),
+            away: AtomicBool::new(false),
             checks: Mutex::default(),
-            ejection: Mutex::default(),
+            standing: Mutex::new(Standing {
+                since,
+                ..Standing::default()
+            }),
             metrics,
         }
     }
 
     /// Live WebSockets and requests in flight.
     pub fn load(&self) -> u32 {
-        self.load.load(Relaxed)
+        self.load.load(SeqCst)
+    }
+
+    /// Connects and backend handshakes under way.
+    pub fn handshakes(&self) -> u32 {
+        self.handshakes.load(SeqCst)
     }
 
     /// Live WebSockets.
@@ -121,6 +149,27 @@ impl Server {
         self.websockets.fetch_sub(1, Relaxed);
     }
 
+    /// The operator drains it: no new connections from now on.
+    pub fn drain(&self, now: Instant) {
+        self.orders.drain();
+        // Who waits for it alone need not wait any longer.
+        self.entrance.serve(now);
+    }
+
+    /// The operator takes it back: like a server that has recovered.
+    pub fn take_back(&self, now: Instant) {
+        if self.orders.ready() {
+            lock(&self.standing).since = Some(now);
+            self.entrance.serve(now);
+        }
+    }
+
+    /// The file says something else of it than before: what the operator ordered is over.
+    pub fn forget_orders(&self, now: Instant) {
+        self.orders.forget_weight();
+        self.take_back(now);
+    }
+
     /// Whether its active checks let it take new connections.
     pub fn is_up(&self) -> bool {
         self.up.load(Relaxed)
@@ -134,7 +183,11 @@ impl Server {
         let health = checks.health.get_or_insert_with(|| Health::new(rise, fall));
         *health = health.clone().with_thresholds(rise, fall);
         let transition = health.observe(good);
-        self.set_up(health.is_up());
+        self.set_up(health.is_up(), now);
+        drop(checks);
+        if transition.is_some() {
+            self.entrance.serve(now);
+        }
         transition
     }
 
@@ -144,24 +197,49 @@ impl Server {
     }
 
     /// Its checks were switched off: it counts as up.
-    pub fn unchecked(&self) {
+    pub fn unchecked(&self, now: Instant) {
         *lock(&self.checks) = Checks::default();
-        self.set_up(true);
+        self.set_up(true, now);
+        self.entrance.serve(now);
     }
 
-    fn set_up(&self, up: bool) {
-        self.up.store(up, Relaxed);
+    fn set_up(&self, up: bool, now: Instant) {
+        if !self.up.swap(up, Relaxed) && up {
+            lock(&self.standing).since = Some(now);
+        }
         self.metrics.up.set(i64::from(up));
     }
 
     /// Whether passive ejection keeps it out at `now`.
     pub fn is_ejected(&self, now: Instant) -> bool {
-        lock(&self.ejection).is_ejected(now)
+        lock(&self.standing).ejection.is_ejected(now)
+    }
+
+    /// How much of its weight counts at `now`.
+    pub fn warmth(&self, slow_start: Duration, now: Instant) -> Warmth {
+        if slow_start.is_zero() {
+            return Warmth::FULL;
+        }
+        let since = lock(&self.standing).since;
+        since.map_or(Warmth::FULL, |since| {
+            Warmth::after(now.saturating_duration_since(since), slow_start)
+        })
+    }
+
+    /// It is a member of its upstream no longer; if it becomes one again, it has been added.
+    pub fn left(&self) {
+        self.away.store(true, Relaxed);
+    }
+
+    fn joined(&self, now: Instant) {
+        if self.away.swap(false, Relaxed) {
+            lock(&self.standing).since = Some(now);
+        }
     }
 
     /// Whether it may take new connections at `now`.
     pub fn is_available(&self, now: Instant) -> bool {
-        self.is_up() && !self.standing.is_draining() && !self.is_ejected(now)
+        self.is_up() && !self.orders.is_draining() && !self.is_ejected(now)
     }
 
     /// An attempt failed; for how long that ejects the server, if it does.
@@ -176,23 +254,44 @@ impl Server {
             Phase::Connect => self.metrics.connect_failures.inc(),
             Phase::Handshake => self.metrics.handshake_failures.inc(),
         }
-        passive.and_then(|passive| {
-            lock(&self.ejection).failed(passive.failures, passive.eject, others_available, now)
-        })
+        let passive = passive?;
+        let mut standing = lock(&self.standing);
+        let ejection = &mut standing.ejection;
+        let period = ejection.failed(passive.failures, passive.eject, others_available, now)?;
+        standing.since = now.checked_add(period);
+        Some(period)
     }
 
     /// An attempt succeeded.
-    pub fn succeeded(&self) {
-        lock(&self.ejection).succeeded();
+    pub fn succeeded(&self, now: Instant) {
+        let mut standing = lock(&self.standing);
+        let returns = standing.ejection.is_ejected(now);
+        standing.ejection.succeeded();
+        if returns {
+            standing.since = Some(now);
+            drop(standing);
+            self.entrance.serve(now);
+        }
     }
 
-    /// Counts one more connection until the ticket is dropped.
-    pub fn admit(self: &Arc<Self>) -> Ticket {
-        self.load.fetch_add(1, Relaxed);
+    /// Whether it has as many connections or handshakes as it may have.
+    pub fn is_full(&self, max_connections: Option<u32>, max_handshakes: Option<u32>) -> bool {
+        max_connections.is_some_and(|max| self.load() >= max)
+            || max_handshakes.is_some_and(|max| self.handshakes() >= max)
+    }
+
+    /// Counts one more connection, and its handshake, until the places are dropped.
+    pub fn admit(self: &Arc<Self>) -> (Ticket, Handshake) {
+        self.load.fetch_add(1, SeqCst);
+        self.handshakes.fetch_add(1, SeqCst);
         self.metrics.connections.inc();
-        Ticket {
+        let ticket = Ticket {
             server: Arc::clone(self),
-        }
+        };
+        let handshake = Handshake {
+            server: Arc::clone(self),
+        };
+        (ticket, handshake)
     }
 }
 
@@ -217,15 +316,31 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.server.load.fetch_sub(1, Relaxed);
+        self.server.load.fetch_sub(1, SeqCst);
         self.server.metrics.connections.dec();
+        self.server.entrance.place_freed();
     }
 }
 
-/// Every server that a snapshot or a live connection still holds.
+/// One handshake's place on a server; given back on drop.
+#[derive(Debug)]
+pub struct Handshake {
+    server: Arc<Server>,
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.server.handshakes.fetch_sub(1, SeqCst);
+        self.server.entrance.place_freed();
+    }
+}
+
+/// Every server that a snapshot or a live connection still holds, and the entrances to them.
 #[derive(Debug)]
 pub struct Servers {
     known: Mutex<HashMap<ServerKey, Weak<Server>>>,
+    entrances: Mutex<HashMap<Arc<str>, Weak<Entrance>>>,
+    started: AtomicBool,
     metrics: Metrics,
 }
 
@@ -234,23 +349,57 @@ impl Servers {
     pub fn new(metrics: Metrics) -> Self {
         Self {
             known: Mutex::default(),
+            entrances: Mutex::default(),
+            started: AtomicBool::new(false),
             metrics,
         }
     }
 
-    /// The server of this key: the living one, so that its health and counts go on, or a new one.
-    pub fn adopt(&self, key: ServerKey) -> Arc<Server> {
+    /// The process serves: from here on a server that is new has been added.
+    pub fn started(&self) {
+        self.started.store(true, Relaxed);
+    }
+
+    /// The entrance of this upstream: the living one, so that its queue and counts go on, or a
+    /// new one.
+    pub fn entrance(&self, upstream: &model::Upstream) -> Arc<Entrance> {
+        let mut entrances = lock(&self.entrances);
+        let living = entrances.get(&upstream.name).and_then(Weak::upgrade);
+        living.unwrap_or_else(|| {
+            let length = self
+                .metrics
+                .queue_length
+                .with_label_values(&[&upstream.name]);
+            let entrance = Arc::new(Entrance::new(upstream.balance, length));
+            entrances.insert(Arc::clone(&upstream.name), Arc::downgrade(&entrance));
+            entrance
+        })
+    }
+
+    /// The server of this key, behind its upstream's entrance: the living one, so that its health
+    /// and counts go on, or a new one.
+    pub fn adopt(&self, key: ServerKey, entrance: &Arc<Entrance>, now: Instant) -> Arc<Server> {
         let mut known = lock(&self.known);
         if let Some(server) = known.get(&key).and_then(Weak::upgrade) {
+            server.joined(now);
             return server;
         }
-        let server = Arc::new(Server::new(key.clone(), &self.metrics));
+        let since = self.started.load(Relaxed).then_some(now);
+        let server = Server::new(key.clone(), Arc::clone(entrance), since, &self.metrics);
+        let server = Arc::new(server);
         known.insert(key, Arc::downgrade(&server));
         server
     }
 
-    /// Forgets servers that nothing holds any more, and their gauges.
+    /// Forgets servers and entrances that nothing holds any more, and their gauges.
     pub fn prune(&self) {
+        lock(&self.entrances).retain(|upstream, entrance| {
+            let lives = entrance.strong_count() > 0;
+            if !lives {
+                let _ = self.metrics.queue_length.remove_label_values(&[upstream]);
+            }
+            lives
+        });
         let mut known = lock(&self.known);
         known.retain(|key, server| {
             let lives = server.strong_count() > 0;

@@ -1,11 +1,13 @@
 //! The one object both planes hold.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::telemetry::Metrics;
+use crate::telemetry::access::AccessLog;
 
 use super::Snapshot;
 use super::registry::Registry;
@@ -16,6 +18,8 @@ use super::server::Servers;
 pub struct Shared {
     /// The metric families.
     pub metrics: Metrics,
+    /// The access log.
+    pub access: AccessLog,
     /// Every server that is known.
     pub servers: Servers,
     /// Every live session.
@@ -28,12 +32,16 @@ impl Shared {
     /// Shared state with this snapshot in force.
     pub fn new(
         metrics: Metrics,
+        access: AccessLog,
         servers: Servers,
         snapshot: Arc<Snapshot>,
         workers: usize,
     ) -> Self {
+        snapshot.put_in_force(Instant::now());
+        servers.started();
         Self {
             metrics,
+            access,
             servers,
             registry: Arc::new(Registry::new(workers)),
             snapshot: ArcSwap::new(snapshot),
@@ -48,7 +56,8 @@ impl Shared {
 
     /// Puts another snapshot in force.
     pub fn replace(&self, snapshot: Arc<Snapshot>) {
-        self.snapshot.store(snapshot);
+        self.snapshot.store(Arc::clone(&snapshot));
+        snapshot.put_in_force(Instant::now());
     }
 
     /// Whether the process is on its way out and takes no new sessions.

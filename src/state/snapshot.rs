@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustls::ServerConfig;
 
@@ -11,6 +12,7 @@ use crate::logic::route::Table;
 use crate::telemetry::Metrics;
 
 use super::route::{Route, RouteFigures};
+use super::server::Servers;
 use super::upstream::Upstream;
 
 /// One generation of the configuration.
@@ -44,6 +46,7 @@ impl Snapshot {
         tls: &HashMap<Arc<str>, Arc<ServerConfig>>,
         before: Option<&Self>,
         metrics: &Metrics,
+        servers: &Servers,
     ) -> Self {
         let listeners = config.listeners.iter().map(|settings| {
             let listener = Listener {
@@ -57,9 +60,8 @@ impl Snapshot {
             .upstreams
             .iter()
             .map(|settings| {
-                let old = before.and_then(|before| before.upstreams.get(&settings.name));
                 let retries = metrics.retries.with_label_values(&[&settings.name]);
-                let upstream = Upstream::new(Arc::clone(settings), old.map(AsRef::as_ref), retries);
+                let upstream = Upstream::new(Arc::clone(settings), servers, retries);
                 (Arc::clone(&settings.name), Arc::new(upstream))
             })
             .collect();
@@ -77,7 +79,7 @@ impl Snapshot {
                 Action::Proxy { upstream } => upstreams.get(upstream).cloned(),
                 Action::Respond { .. } | Action::RedirectHttps => None,
             };
-            let sessions = Arc::new(settings.websocket.session());
+            let sessions = Arc::new(settings.websocket.session.clone());
             Arc::new(Route {
                 settings: Arc::clone(settings),
                 sessions,
@@ -90,6 +92,13 @@ impl Snapshot {
             routes: routes.collect(),
             upstreams,
             config,
+        }
+    }
+
+    /// It is the configuration from now on.
+    pub fn put_in_force(&self, now: Instant) {
+        for upstream in self.upstreams.values() {
+            upstream.put_in_force(now);
         }
     }
 

@@ -1,9 +1,10 @@
-//! A named set of servers, and the one place that picks among them: exact across all workers.
+//! A named set of servers, as a snapshot has it, and how a request gets one of them.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -11,10 +12,11 @@ use prometheus::IntCounter;
 
 use crate::config::model::{self, ServerAddress, ServerSpec};
 use crate::logic::balance::rebalance::Holding;
-use crate::logic::balance::{Candidate, Chooser, ServerView, Unavailable, Warmth};
+use crate::logic::balance::{Candidate, Chooser, ServerView, Turn, Unavailable};
 use crate::logic::request::ClientKey;
 
-use super::server::{Phase, Server, ServerKey, Servers, Ticket};
+use super::entrance::{Entrance, Waiting};
+use super::server::{Handshake, Phase, Server, ServerKey, Servers, Ticket};
 
 /// An upstream of a snapshot.
 pub struct Upstream {
@@ -23,7 +25,27 @@ pub struct Upstream {
     /// Counts attempts repeated on another server.
     pub retries: IntCounter,
     members: ArcSwap<Vec<Member>>,
-    chooser: Arc<Mutex<Chooser>>,
+    entrance: Arc<Entrance>,
+}
+
+/// Who looks for a server.
+#[derive(Clone, Debug)]
+pub struct Seeker {
+    /// The client it is for.
+    pub client: ClientKey,
+    /// The servers on which this request has failed.
+    pub tried: Vec<u64>,
+    /// Its turn, once it had to wait.
+    pub turn: Option<Turn>,
+}
+
+/// A server that was picked, and the places on it.
+#[derive(Debug)]
+pub struct Pick {
+    /// The connection's.
+    pub ticket: Ticket,
+    /// The handshake's, until the head of the answer is there.
+    pub handshake: Handshake,
 }
 
 /// A server with what this snapshot says of it.
@@ -36,23 +58,24 @@ pub struct Member {
 }
 
 impl Upstream {
-    /// An upstream as configured, with the balancer of its predecessor when that balanced the same way.
-    pub fn new(
-        settings: Arc<model::Upstream>,
-        predecessor: Option<&Self>,
-        retries: IntCounter,
-    ) -> Self {
-        let kept = predecessor.filter(|old| old.settings.balance == settings.balance);
-        let chooser = kept.map_or_else(
-            || Arc::new(Mutex::new(Chooser::new(settings.balance))),
-            |old| Arc::clone(&old.chooser),
-        );
+    /// An upstream as configured, behind the entrance of its predecessors.
+    pub fn new(settings: Arc<model::Upstream>, servers: &Servers, retries: IntCounter) -> Self {
         Self {
+            entrance: servers.entrance(&settings),
             settings,
             retries,
             members: ArcSwap::default(),
-            chooser,
         }
+    }
+
+    /// From now on this is what those who wait get their servers from.
+    pub fn put_in_force(self: &Arc<Self>, now: Instant) {
+        self.entrance.leads_to(self, now);
+    }
+
+    /// The door to its servers, the same over reloads.
+    pub const fn entrance(&self) -> &Arc<Entrance> {
+        &self.entrance
     }
 
     /// Its servers now.
@@ -74,25 +97,27 @@ impl Upstream {
         &self,
         resolved: &[(ServerSpec, Vec<SocketAddr>)],
         servers: &Servers,
+        now: Instant,
     ) -> Vec<Arc<Server>> {
         let mut members: Vec<Member> = Vec::new();
+        let mut staying = HashSet::new();
         for (spec, addresses) in resolved {
             for address in addresses {
                 let key = ServerKey {
                     upstream: Arc::clone(&self.settings.name),
                     address: *address,
                 };
-                if members.iter().all(|member| member.server.key != key) {
+                if staying.insert(key.clone()) {
                     members.push(Member {
-                        server: servers.adopt(key),
+                        server: servers.adopt(key, &self.entrance, now),
                         spec: spec.clone(),
                     });
                 }
             }
         }
-        let members = Arc::new(members);
-        let before = self.members.swap(Arc::clone(&members));
-        let left = |old: &&Member| members.iter().all(|new| new.server.key != old.server.key);
+        let before = self.members.swap(Arc::new(members));
+        self.entrance.serve(now);
+        let left = |old: &&Member| !staying.contains(&old.server.key);
         before
             .iter()
             .filter(left)
@@ -100,23 +125,37 @@ impl Upstream {
             .collect()
     }
 
-    /// Picks a server for this client that was not tried yet, and counts the connection on it.
+    /// Picks a server, and counts the connection and its handshake on it. Nobody overtakes those
+    /// who wait.
     ///
     /// # Errors
     /// [`Unavailable`] when none may be picked.
-    pub fn pick(
+    pub fn pick(&self, seeker: &Seeker, now: Instant) -> Result<Pick, Unavailable> {
+        self.entrance.enter(self, seeker, now)
+    }
+
+    /// Joins those who wait for a server; nothing when there are `queue_length` of them. A seeker
+    /// that waited before has its turn again.
+    pub fn wait(&self, seeker: &mut Seeker, now: Instant) -> Option<Waiting> {
+        let max = self.settings.queue_length;
+        Entrance::join(&self.entrance, seeker, max, now)
+    }
+
+    /// Chooses among its servers. Called with the entrance locked: two workers never both take a
+    /// server's last place, and round robin has one turn.
+    pub(super) fn choose(
         &self,
-        client: &ClientKey,
-        tried: &[u64],
+        chooser: &mut Chooser,
+        seeker: &Seeker,
         now: Instant,
-    ) -> Result<Ticket, Unavailable> {
+    ) -> Result<Pick, Unavailable> {
         let members = self.members.load();
-        // One lock around choosing and counting: two workers never both take a server's last
-        // place, and round robin has one turn.
-        let mut chooser = self.chooser();
-        let views = members.iter().map(|member| member.view(tried, now));
-        let chosen = chooser.choose(views, &client.as_u64().to_be_bytes())?;
-        Ok(members[chosen].server.admit())
+        let views = members
+            .iter()
+            .map(|member| member.view(&self.settings, &seeker.tried, now));
+        let chosen = chooser.choose(views, &seeker.client.as_u64().to_be_bytes())?;
+        let (ticket, handshake) = members[chosen].server.admit();
+        Ok(Pick { ticket, handshake })
     }
 
     /// What each of its servers that are in service holds.
@@ -135,29 +174,39 @@ impl Upstream {
             .collect()
     }
 
-    /// Where this client would go now, were it to come; the [`Server::id`]. Only for a balance
-    /// that goes by the client: asking any other is a turn taken.
+    /// Where this client belongs now; the [`Server::id`]. Only for a balance that goes by the
+    /// client: asking any other is a turn taken.
     pub fn home(&self, client: &ClientKey, now: Instant) -> Option<u64> {
+        let client = client.as_u64().to_be_bytes();
         let members = self.members.load();
-        let views = members.iter().map(|member| member.view(&[], now));
-        let chosen = self.chooser().choose(views, &client.as_u64().to_be_bytes());
+        let views = self.roomy_views(&members, now);
+        let chosen = self
+            .entrance
+            .consult(|chooser| chooser.choose(views, &client));
         chosen.ok().map(|chosen| members[chosen].server.id)
     }
 
     /// A session was sent away for this server's sake: it gets a turn in its place.
     pub fn owe(&self, server: &Server, now: Instant) {
         let members = self.members.load();
-        let views = members.iter().map(|member| member.view(&[], now));
-        self.chooser().owe(views, server.id);
+        let views = self.roomy_views(&members, now);
+        self.entrance
+            .consult(|chooser| chooser.owe(views, server.id));
     }
 
     /// Nobody is owed a turn any more.
     pub fn forget_turns(&self) {
-        self.chooser().forget_turns(self.settings.balance);
+        let balance = self.settings.balance;
+        self.entrance
+            .consult(|chooser| chooser.forget_turns(balance));
     }
 
-    fn chooser(&self) -> MutexGuard<'_, Chooser> {
-        self.chooser.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The servers as if none were full: who is so for a moment is not away.
+    fn roomy_views(&self, members: &[Member], now: Instant) -> impl Iterator<Item = ServerView> {
+        members.iter().map(move |member| ServerView {
+            full: false,
+            ..member.view(&self.settings, &[], now)
+        })
     }
 
     /// An attempt on a server failed; for how long that ejects it, if it does.
@@ -173,23 +222,23 @@ impl Upstream {
 impl Member {
     /// Its weight: the operator's, or else the configured one.
     pub fn weight(&self) -> NonZeroU16 {
-        self.server.standing.weight().unwrap_or(self.spec.weight)
+        self.server.orders.weight().unwrap_or(self.spec.weight)
     }
 
-    fn view(&self, tried: &[u64], now: Instant) -> ServerView {
-        let load = self.server.load();
+    fn view(&self, upstream: &model::Upstream, tried: &[u64], now: Instant) -> ServerView {
+        let (server, spec) = (&self.server, &self.spec);
         ServerView {
             candidate: Candidate {
-                id: self.server.id,
+                id: server.id,
                 weight: self.weight(),
-                warmth: Warmth::FULL,
-                load,
+                warmth: server.warmth(upstream.slow_start, now),
+                load: server.load(),
             },
-            backup: self.spec.backup,
-            up: self.server.is_up() && !self.server.standing.is_draining(),
-            ejected: self.server.is_ejected(now),
-            full: self.spec.max_connections.is_some_and(|max| load >= max),
-            tried: tried.contains(&self.server.id),
+            backup: spec.backup,
+            up: server.is_up() && !server.orders.is_draining(),
+            ejected: server.is_ejected(now),
+            full: server.is_full(spec.max_connections, upstream.max_handshakes),
+            tried: tried.contains(&server.id),
         }
     }
 }

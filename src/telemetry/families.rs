@@ -58,7 +58,7 @@ families! {
     CONNECTIONS_ACCEPTED = "connections_accepted_total" Counter ["listener"]
         "Client connections accepted.";
     CONNECTIONS_REFUSED = "connections_refused_total" Counter ["listener", "reason"]
-        "Client connections closed before a request was read.";
+        "Connections and requests refused before they met a route, by cause.";
     TLS_HANDSHAKES = "tls_handshakes_total" Counter ["listener", "result"]
         "TLS handshakes with clients by result: full, resumed, failed, timeout.";
     HANDSHAKES = "handshakes_total" Counter ["route", "status"]
@@ -89,6 +89,8 @@ families! {
         "Attempts repeated on another server.";
     DRAINING = "draining" Gauge ["upstream", "reason"]
         "WebSockets that a drain under way has still to close.";
+    QUEUE_LENGTH = "queue_length" Gauge ["upstream"]
+        "Requests that wait for a server.";
     HEALTH_CHECKS = "health_checks_total" Counter ["upstream", "server", "result"]
         "Active checks by result: ok, failed.";
     RELOADS = "reloads_total" Counter ["result"]
@@ -99,6 +101,8 @@ families! {
         "1 when the last reload took effect, 0 when it was refused.";
     PARKED_BYTES = "parked_bytes" Gauge []
         "Bytes held for peers that do not read.";
+    ACCESS_LOG_DROPPED = "access_log_dropped_total" Counter []
+        "Lines of the access log that were lost: it could not be written, or not fast enough.";
     WORKERS = "workers" Gauge []
         "Worker threads.";
     WORKER_CONNECTIONS = "worker_connections" Gauge ["worker"]

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload::{self, Handle};
@@ -10,10 +11,16 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::model::{Log, LogFormat, LogLevel};
 
+/// Lines that may wait for standard error; beyond it they are dropped and counted.
+const QUEUE_LINES: usize = 8192;
+
 /// Changes the level of the running log; its format is fixed at start.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct LogControl {
     level: Handle<LevelFilter, Registry>,
+    dropped: ErrorCounter,
+    /// Writes what waits when the process ends.
+    _writer: WorkerGuard,
 }
 
 impl LogControl {
@@ -22,9 +29,16 @@ impl LogControl {
     /// # Errors
     /// When a log was started before.
     pub fn start(log: &Log) -> Result<Self, TryInitError> {
+        // A thread of its own writes: a pipe that nobody reads must stop nothing else.
+        let (writer, guard) = NonBlockingBuilder::default()
+            .lossy(true)
+            .buffered_lines_limit(QUEUE_LINES)
+            .thread_name("log")
+            .finish(std::io::stderr());
+        let dropped = writer.error_counter();
         let (filter, level) = reload::Layer::new(filter(log.level));
         let layer = tracing_subscriber::fmt::layer()
-            .with_writer(std::io::stderr)
+            .with_writer(writer)
             .with_target(false)
             .with_ansi(std::io::stderr().is_terminal());
         let layer = match log.format {
@@ -32,7 +46,16 @@ impl LogControl {
             LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
         };
         tracing_subscriber::registry().with(layer).try_init()?;
-        Ok(Self { level })
+        Ok(Self {
+            level,
+            dropped,
+            _writer: guard,
+        })
+    }
+
+    /// Counts the lines that were dropped.
+    pub const fn dropped(&self) -> &ErrorCounter {
+        &self.dropped
     }
 
     /// Puts another level in force.

@@ -3,7 +3,8 @@
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Result,
 };
 
 use super::expose;
@@ -40,11 +41,13 @@ pub struct Metrics {
     pub server_failures: IntCounterVec,
     pub retries: IntCounterVec,
     pub draining: IntGaugeVec,
+    pub queue_length: IntGaugeVec,
     pub health_checks: IntCounterVec,
     pub reloads: IntCounterVec,
     pub last_reload_timestamp: IntGauge,
     pub last_reload_successful: IntGauge,
     pub parked_bytes: IntGauge,
+    pub access_log_dropped: IntCounter,
     pub worker_connections: IntGaugeVec,
     file_descriptors: IntGaugeVec,
     registry: Registry,
@@ -79,11 +82,13 @@ impl Metrics {
             server_failures: counters(&registry, &families::SERVER_FAILURES)?,
             retries: counters(&registry, &families::RETRIES)?,
             draining: gauges(&registry, &families::DRAINING)?,
+            queue_length: gauges(&registry, &families::QUEUE_LENGTH)?,
             health_checks: counters(&registry, &families::HEALTH_CHECKS)?,
             reloads: counters(&registry, &families::RELOADS)?,
             last_reload_timestamp: gauge(&registry, &families::LAST_RELOAD_TIMESTAMP)?,
             last_reload_successful: gauge(&registry, &families::LAST_RELOAD_SUCCESSFUL)?,
             parked_bytes: gauge(&registry, &families::PARKED_BYTES)?,
+            access_log_dropped: counter(&registry, &families::ACCESS_LOG_DROPPED)?,
             worker_connections: gauges(&registry, &families::WORKER_CONNECTIONS)?,
             file_descriptors: gauges(&registry, &families::FILE_DESCRIPTORS)?,
             registry,
@@ -128,6 +133,10 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -
 
 fn counters(registry: &Registry, family: &Family) -> Result<IntCounterVec> {
     register(registry, IntCounterVec::new(opts(family), family.labels)?)
+}
+
+fn counter(registry: &Registry, family: &Family) -> Result<IntCounter> {
+    register(registry, IntCounter::with_opts(opts(family))?)
 }
 
 fn gauges(registry: &Registry, family: &Family) -> Result<IntGaugeVec> {

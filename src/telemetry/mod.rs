@@ -1,5 +1,6 @@
-//! What the process says of itself: metric families and the log.
+//! What the process says of itself: metric families, the log, the access log.
 
+pub mod access;
 pub mod expose;
 pub mod families;
 pub mod log;

@@ -197,7 +197,8 @@ fn a_server_takes_no_more_than_its_max_connections() {
 fn no_server_at_all_is_a_503_with_retry_after_at_once() {
     let full = Echo::start();
     let list = [format!("{{ address = \"{full}\", max_connections = 1 }}")];
-    let proxy = Tidegate::start(&balanced("round_robin", &list));
+    let setup = balanced("round_robin", &list).with("upstream.echo", "queue_length = 0");
+    let proxy = Tidegate::start(&setup);
     let _only = proxy.websocket("/");
     let answer = proxy.send(Request::upgrade().bytes());
     assert_eq!(answer.status, 503);

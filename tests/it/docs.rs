@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tidegate::control::admin::{ROUTES, Route};
+use tidegate::telemetry::access;
 use tidegate::telemetry::families::FAMILIES;
 
 use crate::support::peers::root;
@@ -60,14 +61,37 @@ fn every_admin_route_of_the_code_has_its_row_and_every_row_its_route() {
     let row = |route: &Route| format!("| {} | `{}` | {} |", route.method, route.path, route.what);
     let code: Vec<String> = ROUTES.iter().map(row).collect();
     let text = read("docs/admin-api.md");
-    let documented: Vec<&str> = text
-        .lines()
-        .filter(|line| {
-            ["| GET", "| POST", "| DELETE"]
-                .iter()
-                .any(|method| line.starts_with(method))
-        })
+    let is_row = |line: &&str| {
+        let mut methods = ["| GET", "| POST", "| DELETE"].iter();
+        methods.any(|method| line.starts_with(method))
+    };
+    let documented: Vec<&str> = text.lines().filter(is_row).collect();
+    assert_eq!(documented, code);
+}
+
+#[test]
+fn every_field_of_the_access_log_has_its_row_and_every_row_its_field() {
+    let code: Vec<String> = access::FIELDS
+        .iter()
+        .map(|field| format!("| `{}` | {} |", field.name, field.meaning))
         .collect();
+    let text = read("docs/access-log.md");
+    let (_, table) = text.split_once("| field | meaning |\n|---|---|\n").unwrap();
+    let documented: Vec<&str> = table.lines().take_while(|line| !line.is_empty()).collect();
+    assert_eq!(documented, code);
+}
+
+#[test]
+fn the_access_log_page_lists_every_reason_of_a_refusal() {
+    let source = read("src/logic/refusal.rs");
+    let words = source
+        .lines()
+        .filter_map(|line| line.split_once("=> \"")?.1.strip_suffix("\","));
+    let code: BTreeSet<&str> = words.chain(["backend_status", "client_gone"]).collect();
+    let text = read("docs/access-log.md");
+    let (_, table) = text.split_once("| reason | status | cause |\n").unwrap();
+    let rows = table.lines().take_while(|line| !line.is_empty()).skip(1);
+    let documented: BTreeSet<&str> = rows.filter_map(|row| quoted(row).next()).collect();
     assert_eq!(documented, code);
 }
 

@@ -14,11 +14,14 @@
     reason = "a failed step of a test is a failed test"
 )]
 
+mod access_log;
 mod admin;
 mod architecture;
 mod backend_answers;
 mod balance;
 mod cli;
+mod closing;
+mod config;
 mod demo;
 mod docs;
 mod drain;
@@ -27,12 +30,18 @@ mod frames;
 mod handshake;
 mod headers;
 mod health;
+mod heartbeats;
 mod interop;
+mod limits;
 mod metrics;
+mod paced_drain;
+mod reasons;
 mod rebalance;
 mod reload;
 mod shutdown;
 mod sim;
+mod slow_reader;
+mod storm;
 mod support;
 mod threads;
 mod tls;

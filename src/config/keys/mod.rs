@@ -189,7 +189,7 @@ pub(super) static LOG: Section<Log> = Section::new(&[
         ("text", Word::Is(LogFormat::Text)),
         ("json", Word::Is(LogFormat::Json)),
     ]), Acts, "For people or for machines."),
-    key!("access" => access, LogTarget, Later, "Where the access log goes, as JSON lines."),
+    key!("access" => access, LogTarget, Acts, "Where the access log goes, as JSON lines."),
 ]);
 
 pub(super) static ADMIN: Section<AdminSection> = Section::new(&[

@@ -121,7 +121,11 @@ impl Kind<AccessLog> for LogTarget {
         {
             "off" => Some(AccessLog::Off),
             "stdout" => Some(AccessLog::Stdout),
-            path => resolved(path, node, reader).map(AccessLog::File),
+            path => {
+                let path = resolved(path, node, reader)?;
+                reader.names_output(node, &path);
+                Some(AccessLog::File(path))
+            }
         }
     }
 

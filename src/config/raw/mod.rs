@@ -146,7 +146,7 @@ pub(super) struct Upstream {
     pub(super) connect_timeout: Duration,
     pub(super) handshake_timeout: Duration,
     pub(super) retries: u32,
-    pub(super) max_handshakes: Option<usize>,
+    pub(super) max_handshakes: Option<u32>,
     pub(super) queue_length: usize,
     pub(super) queue_timeout: Duration,
     pub(super) on_server_down: OnServerDown,

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ pub(super) fn change(
     let mut drains = 0;
     for member in &members {
         if let Some(weight) = change.weight {
-            member.server.standing.weigh(weight);
+            member.server.orders.weigh(weight);
             info!(server = ?member.server, weight, "weight changed by the operator");
         }
         match change.state {
@@ -90,7 +90,7 @@ pub(super) fn change(
 
 fn drain(admin: &Admin, member: &Member, within: Duration) -> usize {
     let server = &member.server;
-    server.standing.drain();
+    server.drain(Instant::now());
     info!(?server, "drained by the operator");
     let underway = admin
         .drains
@@ -100,7 +100,7 @@ fn drain(admin: &Admin, member: &Member, within: Duration) -> usize {
 
 fn ready(admin: &Admin, member: &Member) {
     let server = &member.server;
-    server.standing.ready();
+    server.take_back(Instant::now());
     info!(?server, "taken back by the operator");
     admin.drains.stop(&Target::Server(server.key.clone()));
 }

@@ -81,7 +81,7 @@ pub(super) fn server(member: &Member) -> Value {
     let server = &member.server;
     json!({
         "address": &*server.label,
-        "state": server.standing.word(),
+        "state": server.orders.word(),
         "up": server.is_up(),
         "weight": member.weight(),
         "websockets": server.websockets(),
@@ -111,13 +111,13 @@ fn changed(snapshot: &Snapshot) -> Vec<Value> {
     let mut changed = Vec::new();
     for upstream in snapshot.upstreams.values() {
         for member in upstream.members().iter() {
-            let standing = &member.server.standing;
-            if standing.is_changed() {
+            let orders = &member.server.orders;
+            if orders.is_changed() {
                 changed.push(json!({
                     "upstream": &*upstream.settings.name,
                     "server": &*member.server.label,
-                    "state": standing.word(),
-                    "weight": standing.weight(),
+                    "state": orders.word(),
+                    "weight": orders.weight(),
                 }));
             }
         }

@@ -1,10 +1,11 @@
-//! Which server gets the next connection: one trait, one file per algorithm.
+//! Which server gets the next connection, and who waits for one: one trait, one file per algorithm.
 //! Knows nothing of sockets, health or retries; `choose` sorts out who may be picked at all.
 
 mod choose;
 mod hash;
 mod ip_hash;
 mod least_conn;
+mod queue;
 pub mod rebalance;
 mod round_robin;
 mod warmth;
@@ -13,6 +14,7 @@ use std::num::NonZeroU16;
 
 pub use choose::{Chooser, ServerView, Unavailable};
 pub use hash::server_id;
+pub use queue::{Queue, Turn, Verdict};
 pub use warmth::Warmth;
 
 /// `upstream.balance`.

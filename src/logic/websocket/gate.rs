@@ -90,6 +90,11 @@ impl Gate {
         reopens
     }
 
+    /// Whether messages beyond the rate wait for their turn.
+    pub(super) const fn throttles(&self) -> bool {
+        self.messages.is_some() && matches!(self.on_excess, OnExcess::Throttle)
+    }
+
     /// Until when nothing is read.
     pub(super) const fn until(&self) -> Option<Instant> {
         self.until
@@ -98,9 +103,5 @@ impl Gate {
     /// Whether messages are withheld.
     pub(super) const fn has_withheld(&self) -> bool {
         self.withheld
-    }
-
-    const fn throttles(&self) -> bool {
-        self.messages.is_some() && matches!(self.on_excess, OnExcess::Throttle)
     }
 }

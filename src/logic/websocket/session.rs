@@ -363,7 +363,8 @@ impl Session {
     fn allows_message(&self, available: usize) -> bool {
         let Some(gate) = &self.gate else { return true };
         // More than fits in front of the next chunk cannot be withheld.
-        self.ending.is_some() || available > Self::HEADROOM || gate.allows_message(self.clock)
+        let passes_whole = gate.throttles() && available > Self::HEADROOM;
+        self.ending.is_some() || passes_whole || gate.allows_message(self.clock)
     }
 
     fn withholds(&mut self) -> bool {

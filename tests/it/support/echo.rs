@@ -1,5 +1,6 @@
 //! An echo server that many connections can lean on: one thread, one task per connection.
-//! A WebSocket gets its messages back, a plain request gets its own head as the body.
+//! A WebSocket gets its messages back, a plain request gets its own head as the body. It can take
+//! its time over handshakes, and remembers how many it had in hand at once.
 
 use std::fmt;
 use std::io;
@@ -7,10 +8,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::backend::{field, switching_protocols};
 use super::frame::{CLOSE, Frame, PING, PONG};
@@ -30,8 +32,23 @@ pub struct Echo {
 struct Seen {
     accepted: AtomicUsize,
     open: AtomicUsize,
+    shaking: AtomicUsize,
+    most_shaking: AtomicUsize,
     heads: Mutex<Vec<String>>,
+    door: Door,
 }
+
+/// How soon a handshake is answered.
+#[derive(Default)]
+enum Door {
+    #[default]
+    Open,
+    Slow(Duration),
+    Held(Semaphore),
+}
+
+/// A connection whose first request has no answer yet.
+struct Shaking<'a>(&'a Seen);
 
 impl Echo {
     /// Starts on a free port.
@@ -41,9 +58,26 @@ impl Echo {
 
     /// Starts on this address: a server that comes back.
     pub fn at(address: SocketAddr) -> Self {
+        Self::with_door(address, Door::Open)
+    }
+
+    /// Starts on this address and takes this long for every handshake.
+    pub fn slow_at(address: SocketAddr, pause: Duration) -> Self {
+        Self::with_door(address, Door::Slow(pause))
+    }
+
+    /// Starts on a free port and answers no handshake before [`Self::let_in`].
+    pub fn holding() -> Self {
+        Self::with_door(([127, 0, 0, 1], 0).into(), Door::Held(Semaphore::new(0)))
+    }
+
+    fn with_door(address: SocketAddr, door: Door) -> Self {
         let listener = bind(address).unwrap();
         let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Seen::default());
+        let seen = Arc::new(Seen {
+            door,
+            ..Seen::default()
+        });
         let (stop, stopped) = oneshot::channel();
         let server = serve(listener, Arc::clone(&seen));
         let thread = thread::spawn(move || {
@@ -85,6 +119,24 @@ impl Echo {
         self.seen.open.load(Ordering::Acquire)
     }
 
+    /// How many connections wait for the answer to their first request.
+    pub fn shaking(&self) -> usize {
+        self.seen.shaking.load(Ordering::Acquire)
+    }
+
+    /// The most of these there ever were at once.
+    pub fn most_shaking(&self) -> usize {
+        self.seen.most_shaking.load(Ordering::Acquire)
+    }
+
+    /// Answers so many handshakes more.
+    pub fn let_in(&self, count: usize) {
+        let Door::Held(door) = &self.seen.door else {
+            panic!("its door is open")
+        };
+        door.add_permits(count);
+    }
+
     /// The request heads it has read.
     pub fn heads(&self) -> Vec<String> {
         self.seen.heads.lock().unwrap().clone()
@@ -113,6 +165,30 @@ impl Echo {
 impl Drop for Echo {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+impl Door {
+    async fn pass(&self) {
+        match self {
+            Self::Open => {}
+            Self::Slow(pause) => tokio::time::sleep(*pause).await,
+            Self::Held(door) => door.acquire().await.unwrap().forget(),
+        }
+    }
+}
+
+impl<'a> Shaking<'a> {
+    fn new(seen: &'a Seen) -> Self {
+        let shaking = seen.shaking.fetch_add(1, Ordering::AcqRel) + 1;
+        seen.most_shaking.fetch_max(shaking, Ordering::AcqRel);
+        Self(seen)
+    }
+}
+
+impl Drop for Shaking<'_> {
+    fn drop(&mut self) {
+        self.0.shaking.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -157,9 +233,19 @@ async fn serve(listener: TcpListener, seen: Arc<Seen>) {
 async fn converse(mut stream: TcpStream, me: SocketAddr, seen: &Seen) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut unread = Vec::new();
+    let mut shaking = Some(Shaking::new(seen));
     loop {
         let head = read_head(&mut stream, &mut unread).await?;
         seen.heads.lock().unwrap().push(head.clone());
+        tokio::select! {
+            () = seen.door.pass() => {}
+            // A peer that leaves is no longer in hand.
+            _ = stream.read_buf(&mut unread), if shaking.is_some() => {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        // Before the answer: when it is there, the next may come.
+        shaking.take();
         if field(&head, "upgrade").is_some() {
             let answer = switching_protocols(&head, &greeting(&head, me));
             stream.write_all(answer.as_bytes()).await?;

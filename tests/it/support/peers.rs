@@ -68,7 +68,8 @@ impl Library {
         );
     }
 
-    fn program(self, name: &str) -> Command {
+    /// One of its programs, ready for its arguments.
+    pub fn program(self, name: &str) -> Command {
         let (interpreter, suffix) = match self {
             Self::Python => (root().join(".venv/bin/python"), "py"),
             Self::Node => (PathBuf::from("node"), "js"),

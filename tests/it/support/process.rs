@@ -1,6 +1,7 @@
 //! A process as the kernel sees it.
 
 use std::fs;
+use std::time::Duration;
 
 /// A running process, by its id.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,21 @@ impl Process {
         fs::read_dir(format!("/proc/{}/fd", self.0))
             .unwrap()
             .count()
+    }
+
+    /// How much processor time it has used.
+    pub fn busy(self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap();
+        // The name in parentheses may hold anything; utime and stime are fields 14 and 15.
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let ticks: u64 = fields
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<u64>().unwrap())
+            .sum();
+        Duration::from_secs(1) * u32::try_from(ticks).unwrap()
+            / u32::try_from(rustix::param::clock_ticks_per_second()).unwrap()
     }
 
     fn status(self, field: &str) -> usize {

@@ -49,14 +49,19 @@ pub enum Reload {
 impl Tidegate {
     /// Starts with this configuration in a directory of its own and waits until it serves.
     pub fn start(setup: &Setup) -> Self {
+        Self::start_with_stdout(setup, Stdio::null())
+    }
+
+    /// Starts with this configuration and this standard output.
+    pub fn start_with_stdout(setup: &Setup, stdout: impl Into<Stdio>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("tidegate.toml"), setup.toml()).unwrap();
-        Self::launch(Directory::Own(directory))
+        Self::launch(Directory::Own(directory), stdout.into())
     }
 
     /// Starts with the `tidegate.toml` that lies in `directory`.
     pub fn start_in(directory: &Path) -> Self {
-        Self::launch(Directory::Shared(directory.to_owned()))
+        Self::launch(Directory::Shared(directory.to_owned()), Stdio::null())
     }
 
     /// Starts in front of these servers, everything else as [`Setup`] has it.
@@ -64,12 +69,12 @@ impl Tidegate {
         Self::start(&Setup::to(servers))
     }
 
-    fn launch(directory: Directory) -> Self {
+    fn launch(directory: Directory, stdout: Stdio) -> Self {
         let mut child = Command::new(BINARY)
             .args(["run", "-c"])
             .arg(directory.path().join("tidegate.toml"))
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

@@ -238,7 +238,11 @@ impl Member<'_> {
     }
 }
 
-async fn join(address: SocketAddr) -> io::Result<TcpStream> {
+/// Opens a WebSocket.
+///
+/// # Errors
+/// When there is no 101.
+pub async fn join(address: SocketAddr) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     stream.write_all(&Request::upgrade().bytes()).await?;

@@ -124,6 +124,21 @@ fn a_message_too_many_is_refused_by_its_header() {
 }
 
 #[test]
+fn a_message_too_many_is_1008_however_much_comes_behind_it() {
+    let limits = Settings {
+        client_messages: Some(rate(10, 2)),
+        ..quiet()
+    };
+    let large = frame(Client, true, Opcode::Binary, &[7; 2 * Session::HEADROOM]);
+    let mut rig = Rig::new(limits);
+    rig.feed(Client, &large.repeat(3));
+    assert_eq!(rig.reason(), Some(EndReason::RateExceeded));
+    assert_eq!(rig.closes(Client), [1008]);
+    let passed = rig.reached[Backend].len();
+    assert!(passed < 3 * large.len(), "the third one passed");
+}
+
+#[test]
 fn messages_at_the_rate_pass_for_ever() {
     let mut rig = Rig::new(Settings {
         client_messages: Some(rate(50, 1)),

@@ -4,28 +4,27 @@
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
 
-/// A server's standing with the operator.
+/// The operator's orders for a server.
 #[derive(Debug, Default)]
-pub struct Standing {
+pub struct Orders {
     draining: AtomicBool,
     /// 0 is the configured one.
     weight: AtomicU16,
 }
 
-impl Standing {
+impl Orders {
     /// Whether it takes no new connections by order.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Relaxed)
     }
 
-    /// No new connections from now on.
-    pub fn drain(&self) {
+    pub(super) fn drain(&self) {
         self.draining.store(true, Relaxed);
     }
 
-    /// New connections again.
-    pub fn ready(&self) {
-        self.draining.store(false, Relaxed);
+    /// Says whether it was drained.
+    pub(super) fn ready(&self) -> bool {
+        self.draining.swap(false, Relaxed)
     }
 
     /// The weight that stands in for the configured one.
@@ -43,9 +42,7 @@ impl Standing {
         self.is_draining() || self.weight().is_some()
     }
 
-    /// As configured again.
-    pub fn reset(&self) {
-        self.ready();
+    pub(super) fn forget_weight(&self) {
         self.weight.store(0, Relaxed);
     }
 

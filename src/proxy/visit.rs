@@ -1,0 +1,202 @@
+//! What the access log is told of a request on its way: facts gathered step by step, one line at
+//! its end, two for a session. While the log is off nothing is gathered.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::logic::reason::{CloseCode, EndReason};
+use crate::logic::refusal::Refusal;
+use crate::logic::request::{Client, Request, RequestHead};
+use crate::logic::websocket::{CloseFrom, End, Session, Side};
+use crate::state::registry::Live;
+use crate::state::route::Route;
+use crate::state::server::Server;
+use crate::telemetry::access::json::bounded;
+use crate::telemetry::access::{AccessLog, Ending, Event, Facts, Record};
+
+use super::connection::ClientConnection;
+
+/// A request that has no line yet.
+#[derive(Debug)]
+pub struct Visit(Option<Box<Noted>>);
+
+#[derive(Debug)]
+struct Noted {
+    log: AccessLog,
+    received: Instant,
+    facts: Facts,
+}
+
+/// What an open session's last line repeats.
+#[derive(Debug)]
+pub struct Opened {
+    log: AccessLog,
+    facts: Arc<Facts>,
+}
+
+/// The `reason` of an upgrade that the backend answered with another status than 101.
+const BACKEND_STATUS: &str = "backend_status";
+
+impl Visit {
+    /// Nothing of a request was understood.
+    pub fn begin(log: &AccessLog, client: &ClientConnection, received: Instant) -> Self {
+        Self(log.is_on().then(|| {
+            let peer = client.ends.peer.ip().to_canonical();
+            Box::new(Noted {
+                log: log.clone(),
+                received,
+                facts: Facts::of(&client.listener.settings.name, peer),
+            })
+        }))
+    }
+
+    /// It has a head, whatever that means.
+    pub fn head(&mut self, head: &RequestHead) {
+        if let Some(facts) = self.facts() {
+            facts.method = Some(bounded(head.method().as_bytes()));
+            facts.host = head.fields().values("host").next().map(bounded);
+            facts.path = raw_path(head.target()).map(bounded);
+        }
+    }
+
+    /// It means one thing only, and comes from this client.
+    pub fn understood(&mut self, request: &Request, caller: &Client) {
+        if let Some(facts) = self.facts() {
+            facts.client = caller.address;
+            facts.host = Some(bounded(request.host().name().as_bytes()));
+            facts.path = Some(bounded(request.path().as_bytes()));
+        }
+    }
+
+    /// It met this route.
+    pub fn routed(&mut self, route: &Route) {
+        if let Some(facts) = self.facts() {
+            facts.route = Some(Arc::clone(&route.settings.name));
+            let upstream = route.upstream.as_ref();
+            facts.upstream = upstream.map(|upstream| Arc::clone(&upstream.settings.name));
+        }
+    }
+
+    /// This server was the last one tried, after so many others.
+    pub fn tried(&mut self, server: &Server, retries: u32) {
+        if let Some(facts) = self.facts() {
+            facts.server = Some(Arc::clone(&server.label));
+            facts.retries = Some(retries);
+        }
+    }
+
+    /// It ends with a refusal of the proxy's.
+    pub fn refused(self, refusal: &Refusal) {
+        self.turned_away(Some(refusal.status()), refusal.word());
+    }
+
+    /// It asked for an upgrade, and the backend answered with this status instead.
+    pub fn passed(self, status: u16) {
+        self.turned_away(Some(status), BACKEND_STATUS);
+    }
+
+    /// It ends without an answer: the client has left.
+    pub fn abandoned(self) {
+        self.turned_away(None, EndReason::ClientGone.word());
+    }
+
+    /// It ends with the answer it asked for.
+    pub fn answered(self, status: u16) {
+        self.finish(Some(status), |took| Event::Request { took });
+    }
+
+    /// It became a session.
+    pub fn opened(self, live: &Live) -> Option<Box<Opened>> {
+        let Noted {
+            log,
+            received,
+            mut facts,
+        } = *self.0?;
+        facts.id = Some(live.id.0);
+        facts.status = Some(101);
+        facts.handshake = Some(live.opened.saturating_duration_since(received));
+        let opened = Opened {
+            log,
+            facts: Arc::new(facts),
+        };
+        opened.record(Event::Open);
+        Some(Box::new(opened))
+    }
+
+    fn turned_away(self, status: Option<u16>, reason: &'static str) {
+        self.finish(status, |took| Event::Refused { took, reason });
+    }
+
+    fn finish(self, status: Option<u16>, event: impl FnOnce(Duration) -> Event) {
+        let Some(noted) = self.0 else { return };
+        let facts = Facts {
+            status,
+            ..noted.facts
+        };
+        noted.log.record(Record {
+            at: SystemTime::now(),
+            event: event(noted.received.elapsed()),
+            facts: Arc::new(facts),
+        });
+    }
+
+    fn facts(&mut self) -> Option<&mut Facts> {
+        self.0.as_mut().map(|noted| &mut noted.facts)
+    }
+}
+
+impl Opened {
+    /// The session is over.
+    pub fn closed(&self, session: &Session, end: &End, lived: Duration) {
+        let tally = session.tally();
+        self.record(Event::Close(Ending {
+            lived,
+            messages_to_backend: tally.client.messages(),
+            messages_to_client: tally.backend.messages(),
+            bytes_to_backend: tally.client.payload_bytes,
+            bytes_to_client: tally.backend.payload_bytes,
+            close_code: end.close_code.map(CloseCode::get),
+            close_from: end.close_from.map(CloseFrom::word),
+            reason: end.reason,
+            ping_rtt: session.ping_rtt(Side::Client),
+        }));
+    }
+
+    fn record(&self, event: Event) {
+        self.log.record(Record {
+            at: SystemTime::now(),
+            event,
+            facts: Arc::clone(&self.facts),
+        });
+    }
+}
+
+/// The path of a target that was not understood; tokens stand behind it, credentials in front.
+fn raw_path(target: &[u8]) -> Option<&[u8]> {
+    let path = target.split(|byte| matches!(byte, b'?' | b'#')).next()?;
+    path.starts_with(b"/").then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_target_only_the_path_is_shown() {
+        for (target, path) in [
+            ("/ws?token=secret", Some("/ws")),
+            ("/ws#token=secret", Some("/ws")),
+            ("/../ws", Some("/../ws")),
+            ("http://user:secret@host/ws", None),
+            ("?token=secret", None),
+            ("*", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                raw_path(target.as_bytes()),
+                path.map(str::as_bytes),
+                "{target}"
+            );
+        }
+    }
+}
