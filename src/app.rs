@@ -19,9 +19,10 @@ use crate::config::Config;
 use crate::config::defaults::MAX_WORKERS;
 use crate::config::model::Bind;
 use crate::control::admin::{self, Admin, Token};
-use crate::control::drain::{Drains, drain};
+use crate::control::drain::{Drains, Order as DrainOrder, Target};
 use crate::control::listeners::Listeners;
 use crate::control::prepare::{access_log, prepare};
+use crate::control::rates::Rates;
 use crate::control::reload::{
     Refused, ReloadRequest, Reloader, Source, max_connections, reopen_logs,
 };
@@ -136,14 +137,14 @@ impl Process {
         let capacity = Capacity::new(max_connections(&config, descriptors));
         let workers = Arc::new(start_workers(count, &shared)?);
         let listeners = Listeners::new(Arc::clone(&workers), capacity.clone(), metrics);
-        let drains = Drains::default();
+        let drains = Drains::new(&shared);
         let (reload, reload_requests) = mpsc::channel(RELOAD_QUEUE);
         let mut reloader = Reloader {
             source,
             shared: Arc::clone(&shared),
             listeners,
             ticketer,
-            drains,
+            drains: drains.clone(),
             log,
             capacity: capacity.clone(),
             descriptors,
@@ -153,7 +154,14 @@ impl Process {
         };
         reloader.start().map_err(Refused::from)?;
         let mut admin_tasks = JoinSet::new();
-        let admin = start_admin(&config, &shared, reload, &mut admin_tasks).await?;
+        let admin = Admin {
+            shared: Arc::clone(&shared),
+            token: token(&config)?,
+            reload,
+            drains,
+            rates: Rates::default(),
+        };
+        let admin = start_admin(&config, admin, &mut admin_tasks).await?;
         info!(
             workers = count,
             sessions = max_connections(&config, descriptors),
@@ -184,7 +192,7 @@ impl Process {
     async fn serve(mut self, mut signals: Signals) {
         let mut again = false;
         let order = 'serving: loop {
-            let requester = tokio::select! {
+            let request = tokio::select! {
                 () = std::future::ready(()), if std::mem::take(&mut again) => None,
                 order = signals.next() => match order {
                     Order::Reload => None,
@@ -194,9 +202,10 @@ impl Process {
                     }
                     order => break order,
                 },
-                Some(requester) = self.reload_requests.recv() => Some(requester),
+                Some(request) = self.reload_requests.recv() => Some(request),
             };
-            let mut reload = pin!(self.reloader.reload());
+            let dry_run = request.as_ref().is_some_and(|request| request.dry_run);
+            let mut reload = pin!(self.reloader.carry_out(dry_run));
             let outcome = loop {
                 tokio::select! {
                     outcome = &mut reload => break outcome,
@@ -208,9 +217,9 @@ impl Process {
                     },
                 }
             };
-            if let Some(requester) = requester {
+            if let Some(request) = request {
                 // Who asked may have gone meanwhile; the log has the outcome too.
-                let _ = requester.send(outcome.map_err(|refused| refused.to_string()));
+                let _ = (request.answer).send(outcome.map_err(|refused| refused.to_string()));
             }
         };
         if order == Order::Stop {
@@ -234,20 +243,16 @@ impl Process {
         self.reload_requests.close();
         self.reloader.listeners.close();
         let within = grace.saturating_sub(CLOSING_TIME).max(grace / 2);
-        let sessions = self.shared.registry.select(|_| true);
-        let pace = async {
-            drain(sessions, EndReason::Shutdown, within).await;
-            // Those that were in their handshake when it began end by themselves.
-            std::future::pending().await
-        };
-        let drained = async {
-            tokio::select! {
-                () = self.capacity.idle() => {}
-                () = pace => {}
-            }
-        };
+        let drains = &self.reloader.drains;
+        drains.stop_all();
+        drains.start(DrainOrder {
+            target: Target::Process,
+            reason: EndReason::Shutdown,
+            within,
+            sessions: self.shared.registry.select(|_| true),
+        });
         tokio::select! {
-            outcome = timeout_at(deadline, drained) => {
+            outcome = timeout_at(deadline, self.capacity.idle()) => {
                 if outcome.is_err() {
                     warn!(connections = self.capacity.open(), "grace is over, cutting the rest");
                 }
@@ -301,36 +306,28 @@ fn start_workers(count: usize, shared: &Arc<Shared>) -> io::Result<Workers> {
     )
 }
 
+fn token(config: &Config) -> Result<Option<Arc<Token>>, StartError> {
+    let Some(path) = &config.admin.token_file else {
+        return Ok(None);
+    };
+    let path = path.clone();
+    let token = Token::read(&path).map_err(|source| StartError::Token { path, source })?;
+    Ok(Some(Arc::new(token)))
+}
+
 async fn start_admin(
     config: &Config,
-    shared: &Arc<Shared>,
-    reload: mpsc::Sender<ReloadRequest>,
+    admin: Admin,
     tasks: &mut JoinSet<()>,
 ) -> Result<Option<SocketAddr>, StartError> {
     let Some(Bind::Tcp(address)) = config.admin.bind else {
         return Ok(None);
     };
-    let token = match &config.admin.token_file {
-        Some(path) => {
-            let token = Token::read(path);
-            let path = path.clone();
-            Some(Arc::new(
-                token.map_err(|source| StartError::Token { path, source })?,
-            ))
-        }
-        None => None,
-    };
     let bind_error = |source| StartError::AdminBind { address, source };
     let listener = TcpListener::bind(address).await.map_err(bind_error)?;
     let address = listener.local_addr().map_err(bind_error)?;
     info!(listener = "admin", %address, "listening");
-    tasks.spawn(admin::serve(
-        listener,
-        Admin {
-            shared: Arc::clone(shared),
-            token,
-            reload,
-        },
-    ));
+    tasks.spawn(admin.rates.clone().sample(Arc::clone(&admin.shared)));
+    tasks.spawn(admin::serve(listener, admin));
     Ok(Some(address))
 }

@@ -30,6 +30,11 @@ enum Command {
     Demo(cli::demo::Demo),
     Echo(cli::echo::Echo),
     Bench(cli::bench::Bench),
+    Status(cli::status::Status),
+    Reload(cli::reload::Reload),
+    Server(cli::server::Server),
+    Rebalance(cli::rebalance::Rebalance),
+    Connections(cli::connections::Connections),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +47,11 @@ fn main() -> ExitCode {
         Some(Command::Demo(demo)) => cli::demo::run(&demo),
         Some(Command::Echo(echo)) => cli::echo::run(&echo),
         Some(Command::Bench(bench)) => cli::bench::run(bench),
+        Some(Command::Status(status)) => cli::status::run(&status),
+        Some(Command::Reload(reload)) => cli::reload::run(&reload),
+        Some(Command::Server(server)) => cli::server::run(&server),
+        Some(Command::Rebalance(rebalance)) => cli::rebalance::run(&rebalance),
+        Some(Command::Connections(connections)) => cli::connections::run(&connections),
         None => cli::check::run(&arguments.check),
     }
 }

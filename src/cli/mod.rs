@@ -2,15 +2,24 @@
 
 pub mod bench;
 pub mod check;
+pub mod connections;
 pub mod demo;
 pub mod echo;
+pub mod instance;
+pub mod rebalance;
+pub mod reload;
 pub mod run;
 pub mod schema;
+pub mod server;
+pub mod status;
+pub mod table;
 
 use std::fmt::Display;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+use crate::config::duration;
 
 /// Which configuration file.
 #[derive(clap::Args, Clone, Debug)]
@@ -30,4 +39,25 @@ fn fail(error: &dyn Display) -> ExitCode {
     // Nobody is left to hear that standard error is closed.
     let _ = writeln!(std::io::stderr(), "tidegate: {error}");
     ExitCode::FAILURE
+}
+
+/// Writes a result to standard output.
+fn print(text: &str) -> ExitCode {
+    match write!(std::io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader that went away early has not got what it asked for.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Says on standard error what is wrong with the arguments; exit code 2.
+fn wrong_arguments(what: &str) -> ExitCode {
+    fail(&what);
+    ExitCode::from(2)
+}
+
+/// A duration as the configuration writes it, kept as a text.
+fn time(text: &str) -> Result<String, &'static str> {
+    let parsed = duration(text).map(|_| text.to_owned());
+    parsed.ok_or("not a duration (write 20s)")
 }

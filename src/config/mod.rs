@@ -30,6 +30,7 @@ pub use reader::Provenance;
 use reader::{Environment, Reader};
 pub use reference::{schema, tables};
 use tree::Node;
+pub use units::duration;
 
 /// Where `run` and `check` look unless told otherwise.
 pub const DEFAULT_FILE: &str = "/etc/tidegate/tidegate.toml";

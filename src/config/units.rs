@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::logic::limit::Rate;
 
 /// Reads `250ms`, `30s`, `5m`, `1h`; `None` for anything else.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;
     match unit {
         "ms" => Some(Duration::from_millis(number)),

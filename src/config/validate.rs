@@ -9,8 +9,6 @@ use std::sync::Arc;
 use super::error::{Errors, Problem};
 use super::files::Files;
 use super::kind::Placed;
-use super::kind::address::written_server;
-use super::kind::http::{written_host, written_path};
 use super::model::{
     Action, Admin, Bind, Certificate, ClientAuth, Config, Listener, Passive, Route, ServerSpec,
     Tls, Upstream, UpstreamTls,
@@ -151,7 +149,7 @@ fn check_servers(root: &Root, errors: &mut Errors) {
                 }
                 Entry::Occupied(first) => {
                     let key = format!("upstream.{}.servers", named.name);
-                    let what = format!("{} is already at {}", written_server(address), first.get());
+                    let what = format!("{address} is already at {}", first.get());
                     let instead = "write it once, with a weight";
                     errors.push(Problem::at(&server.place, &key, what).instead(instead));
                 }
@@ -253,8 +251,12 @@ fn check_route_names(routes: &[raw::Route], errors: &mut Errors) {
 
 fn name_of(route: &raw::Route) -> Arc<str> {
     route.name.clone().unwrap_or_else(|| {
-        let host = route.hosts.first().map(written_host).unwrap_or_default();
-        format!("{host}{}", written_path(&route.path)).into()
+        let host = route
+            .hosts
+            .first()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        format!("{host}{}", route.path).into()
     })
 }
 

@@ -1,10 +1,13 @@
 //! The control plane: what happens beside the connections, never in their way.
 
 pub mod admin;
+pub mod consequence;
 pub mod drain;
 pub mod listeners;
 pub mod prepare;
 pub mod probe;
+pub mod rates;
+pub mod rebalance;
 pub mod reload;
 pub mod resolve;
 pub mod tend;

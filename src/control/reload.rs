@@ -1,10 +1,10 @@
 //! Replaces the configuration in force, all of it or none of it, without touching a live
 //! connection that the new one does not concern. Signal, admin API and file watch end here.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rustls::server::ProducesTickets;
 use tokio::sync::{mpsc, oneshot};
@@ -14,14 +14,14 @@ use tracing::{info, warn};
 use crate::config::{self, Config};
 use crate::runtime::acceptor::Capacity;
 use crate::runtime::descriptors;
-use crate::state::upstream::Member;
 use crate::state::{Shared, Snapshot};
 use crate::telemetry::log::LogControl;
 
+use super::consequence::{Consequence, consequences, leaving};
 use super::drain::Drains;
 use super::listeners::{BindError, Listeners};
-use super::prepare::{access_log, prepare};
-use super::tend::{server_left, tend};
+use super::prepare::{access_log, check_access_log, prepare};
+use super::tend::{server_left, server_stays, tend};
 use super::watch::{Watch, fingerprint};
 
 /// Where the configuration comes from.
@@ -50,8 +50,14 @@ pub enum Refused {
     Reader,
 }
 
-/// Somebody asks for a reload; the outcome goes here: the changes, or the errors line by line.
-pub type ReloadRequest = oneshot::Sender<Result<Vec<String>, String>>;
+/// Somebody asks for a reload.
+#[derive(Debug)]
+pub struct ReloadRequest {
+    /// Only say what would change.
+    pub dry_run: bool,
+    /// Where the outcome goes: the changes, or the errors line by line.
+    pub answer: oneshot::Sender<Result<Vec<Consequence>, String>>,
+}
 
 /// Everything a reload acts on.
 #[derive(Debug)]
@@ -99,17 +105,31 @@ impl Source {
 }
 
 impl Reloader {
-    /// Reads the configuration again and puts it in force; says what changed, a line each.
+    /// Reads the configuration again and puts it in force, or only tries it out; says what
+    /// changes.
     ///
     /// # Errors
     /// [`Refused`]; then nothing has changed.
-    pub async fn reload(&mut self) -> Result<Vec<String>, Refused> {
+    pub async fn carry_out(&mut self, dry_run: bool) -> Result<Vec<Consequence>, Refused> {
+        if dry_run {
+            self.try_out().await
+        } else {
+            self.reload().await
+        }
+    }
+
+    async fn reload(&mut self) -> Result<Vec<Consequence>, Refused> {
         let outcome = self.try_reload().await;
         self.count(outcome.is_ok());
         match &outcome {
             Ok(changes) => {
-                for change in changes {
-                    info!(change, "changed");
+                for Consequence {
+                    change,
+                    connections,
+                    drains,
+                } in changes
+                {
+                    info!(%change, connections, drains, "changed");
                 }
                 info!(changes = changes.len(), "reloaded");
             }
@@ -137,7 +157,20 @@ impl Reloader {
         Ok(())
     }
 
-    async fn try_reload(&mut self) -> Result<Vec<String>, Refused> {
+    /// Does everything that a reload does, up to the point of no return.
+    async fn try_out(&self) -> Result<Vec<Consequence>, Refused> {
+        let before = self.shared.snapshot();
+        let config = self.source.load().await?;
+        // Closed again at the end: that they could be bound is all that matters.
+        let _bound = self.listeners.bind(&config)?;
+        check_access_log(&config)?;
+        let outcome = self.snapshot_of(config, &before).await;
+        let changes = outcome.map(|after| consequences(&before, &after, &self.shared));
+        self.shared.servers.prune();
+        changes
+    }
+
+    async fn try_reload(&mut self) -> Result<Vec<Consequence>, Refused> {
         let before = self.shared.snapshot();
         // Taken before they are read: what changes meanwhile is seen when the watch begins again.
         let files = fingerprint(&before.config.files, &before.config.directories);
@@ -145,14 +178,8 @@ impl Reloader {
         let bound = self.listeners.bind(&config)?;
         let redirected = config.log.access != before.config.log.access;
         let sink = redirected.then(|| access_log(&config)).transpose()?;
-        let snapshot = prepare(
-            config,
-            Some(&before),
-            &self.ticketer,
-            &self.shared.metrics,
-            &self.shared.servers,
-        )
-        .await?;
+        let snapshot = self.snapshot_of(config, &before).await?;
+        let consequences = consequences(&before, &snapshot, &self.shared);
 
         self.shared.replace(Arc::clone(&snapshot));
         self.listeners.put_in_force(bound);
@@ -165,13 +192,22 @@ impl Reloader {
         let same_files = before.config.files == snapshot.config.files;
         self.watch(&snapshot.config, same_files.then_some(files));
         self.leave(&before, &snapshot);
-        let changes = config::diff(&before.config, &snapshot.config);
+        self.stay(&before, &snapshot);
         drop(before);
         // What they held of servers that went must be gone before those are forgotten.
         self.tending.shutdown().await;
         self.shared.servers.prune();
         self.tend(&snapshot);
-        Ok(changes.iter().map(ToString::to_string).collect())
+        Ok(consequences)
+    }
+
+    async fn snapshot_of(
+        &self,
+        config: Config,
+        before: &Snapshot,
+    ) -> Result<Arc<Snapshot>, Refused> {
+        let (metrics, servers) = (&self.shared.metrics, &self.shared.servers);
+        prepare(config, Some(before), &self.ticketer, metrics, servers).await
     }
 
     fn tend(&mut self, snapshot: &Snapshot) {
@@ -197,14 +233,25 @@ impl Reloader {
 
     /// Sees to the live sessions of servers that the new snapshot does not have.
     fn leave(&self, before: &Snapshot, after: &Snapshot) {
-        for (name, old) in &before.upstreams {
-            let new = after.upstreams.get(name);
-            let members = new.map(|new| new.members()).unwrap_or_default();
-            let staying: HashSet<_> = members.iter().map(|new| &new.server.key).collect();
-            let leaves = |old: &&Member| !staying.contains(&old.server.key);
-            for left in old.members().iter().filter(leaves) {
-                let policy = new.unwrap_or(old);
-                server_left(policy, &left.server, &self.shared, &self.drains);
+        for left in leaving(before, after) {
+            server_left(&left.upstream, &left.server, &self.drains);
+        }
+    }
+
+    /// What the operator ordered of a server holds until the file says something else of it.
+    fn stay(&self, before: &Snapshot, after: &Snapshot) {
+        let now = Instant::now();
+        for (name, new) in &after.upstreams {
+            let old = before.upstreams.get(name).map(|old| old.members());
+            let old = old.unwrap_or_default();
+            let specs: HashMap<_, _> = (old.iter())
+                .map(|member| (&member.server.key, &member.spec))
+                .collect();
+            for member in new.members().iter() {
+                if specs.get(&member.server.key) != Some(&&member.spec) {
+                    member.server.forget_orders(now);
+                }
+                server_stays(&member.server, &self.drains);
             }
         }
     }

@@ -33,20 +33,27 @@ pub async fn tend(upstream: Arc<Upstream>, shared: Arc<Shared>, drains: Drains) 
         let resolved = resolve(&upstream.settings, known).await;
         for left in upstream.set_members(&resolved, &shared.servers, Instant::now()) {
             info!(upstream = %upstream.settings.name, server = %left.label, "server left");
-            server_left(&upstream, &left, &shared, &drains);
+            server_left(&upstream, &left, &drains);
+        }
+        for member in upstream.members().iter() {
+            server_stays(&member.server, &drains);
         }
         shared.servers.prune();
     }
 }
 
 /// What `on_server_removed` says of the live sessions of a server that is no longer a member.
-pub fn server_left(upstream: &Upstream, server: &Arc<Server>, shared: &Shared, drains: &Drains) {
+pub fn server_left(upstream: &Upstream, server: &Arc<Server>, drains: &Drains) {
     server.left();
     if upstream.settings.on_server_removed == OnServerRemoved::Drain {
-        let sessions = shared
-            .registry
-            .select(|live| Arc::ptr_eq(&live.server, server));
-        drains.start(sessions, EndReason::ServerDrain, upstream.settings.drain);
+        drains.start_server(server, EndReason::ServerDrain, upstream.settings.drain);
+    }
+}
+
+/// A server that came back before its drain was over keeps the sessions that are left.
+pub fn server_stays(server: &Server, drains: &Drains) {
+    if !server.orders.is_draining() {
+        drains.stop_server(server, EndReason::ServerDrain);
     }
 }
 
@@ -136,7 +143,7 @@ impl Checker {
             }
             let (rise, fall) = (self.check.rise, self.check.fall);
             match self.server.checked(outcome.is_ok(), rise, fall, began) {
-                Some(Transition::Up) => info!(server = ?self.server, "server up"),
+                Some(Transition::Up) => self.went_up(),
                 Some(Transition::Down) => self.went_down(outcome.err()),
                 None => {}
             }
@@ -155,16 +162,14 @@ impl Checker {
         let error = error.map(|error| error.to_string()).unwrap_or_default();
         warn!(server = ?self.server, error, "server down");
         if self.upstream.settings.on_server_down == OnServerDown::Close {
-            let server = &self.server;
-            let sessions = self
-                .shared
-                .registry
-                .select(|live| Arc::ptr_eq(&live.server, server));
-            self.drains.start(
-                sessions,
-                EndReason::ServerDown,
-                self.upstream.settings.drain,
-            );
+            let within = self.upstream.settings.drain;
+            self.drains
+                .start_server(&self.server, EndReason::ServerDown, within);
         }
+    }
+
+    fn went_up(&self) {
+        info!(server = ?self.server, "server up");
+        self.drains.stop_server(&self.server, EndReason::ServerDown);
     }
 }

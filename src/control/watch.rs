@@ -80,7 +80,11 @@ impl Watch {
 
 async fn request(requests: &mpsc::Sender<ReloadRequest>) {
     let (answer, outcome) = oneshot::channel();
-    if requests.send(answer).await.is_ok() {
+    let request = ReloadRequest {
+        dry_run: false,
+        answer,
+    };
+    if requests.send(request).await.is_ok() {
         // The reload logs its outcome; what matters here is that it is over.
         let _ = outcome.await;
     }

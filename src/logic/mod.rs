@@ -6,6 +6,7 @@ pub mod answer;
 pub mod balance;
 pub mod health;
 pub mod limit;
+pub mod pace;
 pub mod reason;
 pub mod refusal;
 pub mod request;

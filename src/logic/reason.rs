@@ -73,6 +73,14 @@ impl EndReason {
         Self::InternalError,
     ];
 
+    /// What a drain ends sessions for.
+    pub const OF_DRAINS: [Self; 4] = [
+        Self::ServerDrain,
+        Self::Rebalance,
+        Self::ServerDown,
+        Self::Shutdown,
+    ];
+
     /// The word of logs, metrics and the admin API.
     pub const fn word(self) -> &'static str {
         match self {

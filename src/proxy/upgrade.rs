@@ -178,9 +178,11 @@ impl Upgrade {
             rsv1: agreed.deflate,
         };
         let session = Session::new(sessions, extensions, opened, fastrand::u64(..));
+        // It was on its way when a drain chose its sessions.
         if shared.is_draining() {
-            // It was on its way when the drain chose its sessions.
             entry.live().order(EndReason::Shutdown);
+        } else if entry.live().server.orders.is_draining() {
+            entry.live().order(EndReason::ServerDrain);
         }
         let account = Account {
             access: self.visit.opened(entry.live()),

@@ -155,6 +155,11 @@ impl Entrance {
         }
     }
 
+    /// Asks the chooser something, or tells it.
+    pub(super) fn consult<T>(&self, ask: impl FnOnce(&mut Chooser) -> T) -> T {
+        ask(&mut self.desk().chooser)
+    }
+
     fn count(&self, desk: &Desk) {
         let waiting = desk.queue.len();
         self.waiting.store(waiting, SeqCst);

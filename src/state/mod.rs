@@ -1,6 +1,7 @@
 //! What both planes share in memory: the snapshot in force, and what outlives every snapshot.
 
 pub mod entrance;
+pub mod orders;
 pub mod registry;
 pub mod route;
 pub mod server;

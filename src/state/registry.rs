@@ -1,6 +1,9 @@
 //! Every live session, findable from the control plane: one shard per worker, locked by its
 //! worker when a session opens or ends and never in between.
 
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +15,7 @@ use slab::Slab;
 use crate::config::defaults::MAX_WORKERS;
 use crate::logic::reason::EndReason;
 use crate::logic::websocket::Tally;
-use crate::telemetry::traffic::{DIRECTIONS, KINDS};
+use crate::telemetry::traffic::{DATA_KINDS, DIRECTIONS, KINDS};
 
 use super::route::Route;
 use super::server::Server;
@@ -48,11 +51,38 @@ pub struct Live {
 }
 
 impl Live {
-    /// Tells the session to end, and why. The first order stays.
-    pub fn order(&self, reason: EndReason) {
-        lock(&self.order).get_or_insert(reason);
+    /// Tells the session to end, and why. The first order stays; says whether this was it.
+    pub fn order(&self, reason: EndReason) -> bool {
+        let mut order = lock(&self.order);
+        if order.is_some() {
+            return false;
+        }
+        *order = Some(reason);
+        drop(order);
         self.ordered.store(true, Relaxed);
         self.waker.wake();
+        true
+    }
+
+    /// Whether it was told to end.
+    pub fn is_ordered(&self) -> bool {
+        lock(&self.order).is_some()
+    }
+
+    /// Data messages that it has relayed so far, to the backend and to the client.
+    pub fn messages(&self) -> [u64; DIRECTIONS.len()] {
+        let sum = |kinds: &[AtomicU64; KINDS.len()]| {
+            kinds[..DATA_KINDS]
+                .iter()
+                .map(|kind| kind.load(Relaxed))
+                .sum()
+        };
+        self.messages.each_ref().map(sum)
+    }
+
+    /// Payload bytes that it has relayed so far, to the backend and to the client.
+    pub fn bytes(&self) -> [u64; DIRECTIONS.len()] {
+        self.bytes.each_ref().map(|bytes| bytes.load(Relaxed))
     }
 
     /// The order that came since the last call. The session's task asks at each wake-up.
@@ -140,6 +170,7 @@ impl Registry {
         shard.generation += 1;
         let generation = shard.generation;
         let vacant = shard.sessions.vacant_entry();
+        server.session_opened();
         let live = Arc::new(Live {
             id: SessionId::new(generation, worker, vacant.key()),
             route,
@@ -175,6 +206,59 @@ impl Registry {
         selected
     }
 
+    /// How many sessions `wanted` holds for, as of now.
+    pub fn count(&self, wanted: impl Fn(&Live) -> bool) -> usize {
+        let count = |shard: &Mutex<Shard>| {
+            let shard = lock(shard);
+            shard
+                .sessions
+                .iter()
+                .filter(|(_, live)| wanted(live))
+                .count()
+        };
+        self.shards.iter().map(count).sum()
+    }
+
+    /// The session of this name, as long as it lives.
+    pub fn find(&self, id: SessionId) -> Option<Arc<Live>> {
+        let (worker, index) = id.place();
+        let shard = lock(self.shards.get(worker)?);
+        let live = shard.sessions.get(index)?;
+        (live.id == id).then(|| Arc::clone(live))
+    }
+
+    /// The sessions for which `wanted` holds, in the order of their names: the first `limit` of
+    /// those that come after `after`.
+    pub fn page(
+        &self,
+        after: Option<SessionId>,
+        limit: usize,
+        wanted: impl Fn(&Live) -> bool,
+    ) -> Vec<Arc<Live>> {
+        let mut first = BinaryHeap::with_capacity(limit + 1);
+        for shard in &self.shards {
+            let shard = lock(shard);
+            for (_, live) in &shard.sessions {
+                let comes_in = first.len() < limit
+                    || (first.peek()).is_some_and(|ByName(last): &ByName| live.id < last.id);
+                if comes_in && after.is_none_or(|after| after < live.id) && wanted(live) {
+                    first.push(ByName(Arc::clone(live)));
+                    if first.len() > limit {
+                        first.pop();
+                    }
+                }
+            }
+        }
+        let sorted = first.into_sorted_vec();
+        sorted.into_iter().map(|ByName(live)| live).collect()
+    }
+
+    /// How many sessions there have been.
+    pub fn opened(&self) -> u64 {
+        let opened = |shard: &Mutex<Shard>| lock(shard).generation;
+        self.shards.iter().map(opened).sum()
+    }
+
     /// How many sessions live.
     pub fn len(&self) -> usize {
         self.shards
@@ -198,10 +282,40 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        self.live.server.session_ended();
         let (worker, index) = self.live.id.place();
         lock(&self.registry.shards[worker])
             .sessions
             .try_remove(index);
+    }
+}
+
+/// Sessions by their names.
+struct ByName(Arc<Live>);
+
+impl Ord for ByName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.id.cmp(&other.0.id)
+    }
+}
+
+impl PartialOrd for ByName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for ByName {}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

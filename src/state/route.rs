@@ -61,6 +61,11 @@ impl RouteFigures {
         })
     }
 
+    /// How many of its places are taken.
+    pub fn live(&self) -> usize {
+        self.live.load(Relaxed)
+    }
+
     /// An upgrade request was answered.
     pub fn handshake(&self, status: u16) {
         self.metrics

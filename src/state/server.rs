@@ -12,9 +12,11 @@ use prometheus::{IntCounter, IntGauge};
 use crate::config::model::{self, Passive};
 use crate::logic::balance::{Warmth, server_id};
 use crate::logic::health::{Ejection, Health, Transition};
+use crate::logic::reason::EndReason;
 use crate::telemetry::Metrics;
 
 use super::entrance::Entrance;
+use super::orders::Orders;
 
 /// A server's identity: what a later snapshot recognises it by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,9 +35,12 @@ pub struct Server {
     pub label: Arc<str>,
     /// Its name to the balancers: a hash of its address, the same on every node.
     pub id: u64,
+    /// What the operator ordered of it.
+    pub orders: Orders,
     entrance: Arc<Entrance>,
     load: AtomicU32,
     handshakes: AtomicU32,
+    websockets: AtomicU32,
     up: AtomicBool,
     away: AtomicBool,
     checks: Mutex<Checks>,
@@ -88,6 +93,12 @@ impl Server {
                 .server_failures
                 .with_label_values(&[pair[0], pair[1], phase])
         };
+        for reason in EndReason::OF_DRAINS {
+            // There at once, so that a drain is seen to begin.
+            metrics
+                .draining
+                .with_label_values(&[pair[0], reason.word()]);
+        }
         let metrics = ServerMetrics {
             up: metrics.server_up.with_label_values(&pair),
             connections: metrics.server_connections.with_label_values(&pair),
@@ -99,9 +110,11 @@ impl Server {
             id: server_id(&label),
             key,
             label,
+            orders: Orders::default(),
             entrance,
             load: AtomicU32::new(0),
             handshakes: AtomicU32::new(0),
+            websockets: AtomicU32::new(0),
             up: AtomicBool::new(true),
             away: AtomicBool::new(false),
             checks: Mutex::default(),
@@ -121,6 +134,40 @@ impl Server {
     /// Connects and backend handshakes under way.
     pub fn handshakes(&self) -> u32 {
         self.handshakes.load(SeqCst)
+    }
+
+    /// Live WebSockets.
+    pub fn websockets(&self) -> u32 {
+        self.websockets.load(Relaxed)
+    }
+
+    pub(super) fn session_opened(&self) {
+        self.websockets.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn session_ended(&self) {
+        self.websockets.fetch_sub(1, Relaxed);
+    }
+
+    /// The operator drains it: no new connections from now on.
+    pub fn drain(&self, now: Instant) {
+        self.orders.drain();
+        // Who waits for it alone need not wait any longer.
+        self.entrance.serve(now);
+    }
+
+    /// The operator takes it back: like a server that has recovered.
+    pub fn take_back(&self, now: Instant) {
+        if self.orders.ready() {
+            lock(&self.standing).since = Some(now);
+            self.entrance.serve(now);
+        }
+    }
+
+    /// The file says something else of it than before: what the operator ordered is over.
+    pub fn forget_orders(&self, now: Instant) {
+        self.orders.forget_weight();
+        self.take_back(now);
     }
 
     /// Whether its active checks let it take new connections.
@@ -192,7 +239,7 @@ impl Server {
 
     /// Whether it may take new connections at `now`.
     pub fn is_available(&self, now: Instant) -> bool {
-        self.is_up() && !self.is_ejected(now)
+        self.is_up() && !self.orders.is_draining() && !self.is_ejected(now)
     }
 
     /// An attempt failed; for how long that ejects the server, if it does.

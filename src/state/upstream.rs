@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use arc_swap::ArcSwap;
 use prometheus::IntCounter;
 
 use crate::config::model::{self, ServerAddress, ServerSpec};
+use crate::logic::balance::rebalance::Holding;
 use crate::logic::balance::{Candidate, Chooser, ServerView, Turn, Unavailable};
 use crate::logic::request::ClientKey;
 
@@ -156,6 +158,57 @@ impl Upstream {
         Ok(Pick { ticket, handshake })
     }
 
+    /// What each of its servers that are in service holds.
+    pub fn holdings(&self, now: Instant) -> Vec<(Arc<Server>, Holding)> {
+        let members = self.members.load();
+        let serving = || (members.iter()).filter(|member| member.server.is_available(now));
+        let has_primary = serving().any(|member| !member.spec.backup);
+        let holding = |member: &Member| Holding {
+            websockets: to_usize(member.server.websockets()),
+            weight: member.weight(),
+            max: member.spec.max_connections.map(to_usize),
+            takes: !(member.spec.backup && has_primary),
+        };
+        serving()
+            .map(|member| (Arc::clone(&member.server), holding(member)))
+            .collect()
+    }
+
+    /// Where this client belongs now; the [`Server::id`]. Only for a balance that goes by the
+    /// client: asking any other is a turn taken.
+    pub fn home(&self, client: &ClientKey, now: Instant) -> Option<u64> {
+        let client = client.as_u64().to_be_bytes();
+        let members = self.members.load();
+        let views = self.roomy_views(&members, now);
+        let chosen = self
+            .entrance
+            .consult(|chooser| chooser.choose(views, &client));
+        chosen.ok().map(|chosen| members[chosen].server.id)
+    }
+
+    /// A session was sent away for this server's sake: it gets a turn in its place.
+    pub fn owe(&self, server: &Server, now: Instant) {
+        let members = self.members.load();
+        let views = self.roomy_views(&members, now);
+        self.entrance
+            .consult(|chooser| chooser.owe(views, server.id));
+    }
+
+    /// Nobody is owed a turn any more.
+    pub fn forget_turns(&self) {
+        let balance = self.settings.balance;
+        self.entrance
+            .consult(|chooser| chooser.forget_turns(balance));
+    }
+
+    /// The servers as if none were full: who is so for a moment is not away.
+    fn roomy_views(&self, members: &[Member], now: Instant) -> impl Iterator<Item = ServerView> {
+        members.iter().map(move |member| ServerView {
+            full: false,
+            ..member.view(&self.settings, &[], now)
+        })
+    }
+
     /// An attempt on a server failed; for how long that ejects it, if it does.
     pub fn failed(&self, server: &Server, phase: Phase, now: Instant) -> Option<Duration> {
         let members = self.members.load();
@@ -167,22 +220,31 @@ impl Upstream {
 }
 
 impl Member {
+    /// Its weight: the operator's, or else the configured one.
+    pub fn weight(&self) -> NonZeroU16 {
+        self.server.orders.weight().unwrap_or(self.spec.weight)
+    }
+
     fn view(&self, upstream: &model::Upstream, tried: &[u64], now: Instant) -> ServerView {
         let (server, spec) = (&self.server, &self.spec);
         ServerView {
             candidate: Candidate {
                 id: server.id,
-                weight: spec.weight,
+                weight: self.weight(),
                 warmth: server.warmth(upstream.slow_start, now),
                 load: server.load(),
             },
             backup: spec.backup,
-            up: server.is_up(),
+            up: server.is_up() && !server.orders.is_draining(),
             ejected: server.is_ejected(now),
             full: server.is_full(spec.max_connections, upstream.max_handshakes),
             tried: tried.contains(&server.id),
         }
     }
+}
+
+fn to_usize(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 impl fmt::Debug for Upstream {

@@ -87,6 +87,8 @@ families! {
         "Failed attempts by phase: connect, handshake.";
     RETRIES = "retries_total" Counter ["upstream"]
         "Attempts repeated on another server.";
+    DRAINING = "draining" Gauge ["upstream", "reason"]
+        "WebSockets that a drain under way has still to close.";
     QUEUE_LENGTH = "queue_length" Gauge ["upstream"]
         "Requests that wait for a server.";
     HEALTH_CHECKS = "health_checks_total" Counter ["upstream", "server", "result"]

@@ -16,6 +16,9 @@ pub const DIRECTIONS: [&str; 2] = ["to_backend", "to_client"];
 /// The labels of `kind`, in [`Stripe`]'s order.
 pub const KINDS: [&str; 5] = ["text", "binary", "close", "ping", "pong"];
 
+/// How many of them, from the first, carry data.
+pub const DATA_KINDS: usize = 2;
+
 /// One worker's counters of one route; on cache lines of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -33,6 +36,15 @@ impl Stripe {
     /// Adds payload bytes in a direction. Only the owning worker calls it.
     pub fn add_bytes(&self, direction: usize, count: u64) {
         add(&self.bytes[direction], count);
+    }
+
+    fn data_messages(&self) -> u64 {
+        let data = self.messages.iter().flat_map(|kinds| &kinds[..DATA_KINDS]);
+        data.map(|count| count.load(Relaxed)).sum()
+    }
+
+    fn data_bytes(&self) -> u64 {
+        self.bytes.iter().map(|count| count.load(Relaxed)).sum()
     }
 }
 
@@ -81,6 +93,20 @@ impl Traffic {
             .unwrap_or_else(PoisonError::into_inner);
         let fresh = || (0..self.inner.workers).map(|_| Stripe::default()).collect();
         Arc::clone(routes.entry(Arc::clone(name)).or_insert_with(fresh))
+    }
+
+    /// Data messages and payload bytes of all routes, both directions together.
+    pub fn totals(&self) -> (u64, u64) {
+        let routes = self
+            .inner
+            .routes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let each = |count: fn(&Stripe) -> u64| {
+            let stripes = routes.values().flat_map(|stripes| stripes.iter());
+            stripes.map(count).fold(0, u64::wrapping_add)
+        };
+        (each(Stripe::data_messages), each(Stripe::data_bytes))
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tidegate::control::admin::{ROUTES, Route};
 use tidegate::telemetry::access;
 use tidegate::telemetry::families::FAMILIES;
 
@@ -52,6 +53,19 @@ fn every_metric_of_the_code_has_its_row_and_every_row_its_metric() {
         .lines()
         .filter(|line| line.starts_with("| `tidegate_"))
         .collect();
+    assert_eq!(documented, code);
+}
+
+#[test]
+fn every_admin_route_of_the_code_has_its_row_and_every_row_its_route() {
+    let row = |route: &Route| format!("| {} | `{}` | {} |", route.method, route.path, route.what);
+    let code: Vec<String> = ROUTES.iter().map(row).collect();
+    let text = read("docs/admin-api.md");
+    let is_row = |line: &&str| {
+        let mut methods = ["| GET", "| POST", "| DELETE"].iter();
+        methods.any(|method| line.starts_with(method))
+    };
+    let documented: Vec<&str> = text.lines().filter(is_row).collect();
     assert_eq!(documented, code);
 }
 

@@ -15,6 +15,7 @@
 )]
 
 mod access_log;
+mod admin;
 mod architecture;
 mod backend_answers;
 mod balance;
@@ -23,6 +24,7 @@ mod closing;
 mod config;
 mod demo;
 mod docs;
+mod drain;
 mod faults;
 mod frames;
 mod handshake;
@@ -34,6 +36,7 @@ mod limits;
 mod metrics;
 mod paced_drain;
 mod reasons;
+mod rebalance;
 mod reload;
 mod shutdown;
 mod sim;

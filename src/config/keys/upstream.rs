@@ -10,7 +10,7 @@ use crate::config::defaults::{
     MAX_CHECKS, MAX_COUNT, MAX_RETRIES, MAX_SOCKET_BUFFER_BYTES, MAX_TIME, MIN_INTERVAL,
     MIN_SOCKET_BUFFER_BYTES, MIN_TIME,
 };
-use crate::config::kind::address::{Address, HOST_NAME, written_server};
+use crate::config::kind::address::{Address, HOST_NAME};
 use crate::config::kind::http::TARGET;
 use crate::config::kind::number::{Count, Positive, Size, Time, ZeroIsNone};
 use crate::config::kind::section::{Braces, Key, Row, Section, Shape, Status, read_optional};
@@ -153,7 +153,7 @@ impl Kind<ServerEntry> for ServerKind {
             ..ServerEntry::default()
         };
         match &value.address {
-            Some(address) if *value == plain => Written::Text(written_server(address)),
+            Some(address) if *value == plain => Written::Text(address.to_string()),
             _ => Braces(&SERVER).write(value),
         }
     }

@@ -108,16 +108,7 @@ impl Kind<ServerAddress> for Address {
     }
 
     fn write(&self, value: &ServerAddress) -> Written {
-        Written::Text(written_server(value))
-    }
-}
-
-/// A server's address as it is written.
-pub(in crate::config) fn written_server(address: &ServerAddress) -> String {
-    match address {
-        ServerAddress::Ip(address) => address.to_string(),
-        ServerAddress::Name { host, port } => format!("{host}:{port}"),
-        ServerAddress::Unix(path) => format!("unix:{}", path.display()),
+        Written::Text(value.to_string())
     }
 }
 

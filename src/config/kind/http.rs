@@ -40,15 +40,7 @@ impl Kind<HostPattern> for Host {
     }
 
     fn write(&self, value: &HostPattern) -> Written {
-        Written::Text(written_host(value))
-    }
-}
-
-/// A host as it is written.
-pub(in crate::config) fn written_host(pattern: &HostPattern) -> String {
-    match pattern {
-        HostPattern::Exact(host) => host.to_string(),
-        HostPattern::Suffix(suffix) => format!("*{suffix}"),
+        Written::Text(value.to_string())
     }
 }
 
@@ -85,15 +77,7 @@ impl Kind<PathPattern> for Path {
     }
 
     fn write(&self, value: &PathPattern) -> Written {
-        Written::Text(written_path(value))
-    }
-}
-
-/// A path as it is written.
-pub(in crate::config) fn written_path(pattern: &PathPattern) -> String {
-    match pattern {
-        PathPattern::Prefix(path) => path.to_string(),
-        PathPattern::Exact(path) => format!("={path}"),
+        Written::Text(value.to_string())
     }
 }
 

@@ -4,9 +4,48 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
+use serde_json::json;
 
 /// A body that is there as a whole.
 pub(super) type Body = Full<Bytes>;
+
+/// Why a call of the API did nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    #[error("no {kind} {name}")]
+    Unknown { kind: &'static str, name: String },
+    #[error("{what} = {value}: {rule}")]
+    Parameter {
+        what: &'static str,
+        value: String,
+        rule: &'static str,
+    },
+    #[error("body: {0}")]
+    Body(#[from] serde_json::Error),
+    #[error("body: larger than {0} bytes, or cut short")]
+    BodySize(usize),
+    #[error("nothing to do: {0}")]
+    Nothing(&'static str),
+    #[error("the process is stopping")]
+    Stopping,
+}
+
+impl Fault {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::Unknown { .. } => StatusCode::NOT_FOUND,
+            Self::Parameter { .. } | Self::Body(_) | Self::BodySize(_) | Self::Nothing(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// What the caller gets.
+    pub(super) fn answer(&self) -> Response<Body> {
+        json(self.status(), &json!({ "error": self.to_string() }))
+    }
+}
 
 /// One line of plain text.
 pub(super) fn text(status: StatusCode, line: &str) -> Response<Body> {

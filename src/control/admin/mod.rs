@@ -1,8 +1,13 @@
-//! The admin address: metrics, health, readiness, reload.
+//! The admin address: metrics, health, readiness, and the API that shows and changes what runs.
 
 mod access;
 mod answer;
+mod call;
+mod connections;
+mod reload;
 mod routes;
+mod servers;
+mod show;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,11 +22,14 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, warn};
 
+use crate::control::drain::Drains;
+use crate::control::rates::Rates;
 use crate::control::reload::ReloadRequest;
 use crate::state::Shared;
 
 pub use access::Token;
 use answer::Body;
+pub use routes::{ROUTES, Route};
 
 /// Admin connections served at a time; more wait in the kernel.
 const MAX_CONNECTIONS: usize = 64;
@@ -39,6 +47,10 @@ pub struct Admin {
     pub token: Option<Arc<Token>>,
     /// Where reloads are asked for.
     pub reload: mpsc::Sender<ReloadRequest>,
+    /// The drains under way.
+    pub drains: Drains,
+    /// How much passes per second.
+    pub rates: Rates,
 }
 
 /// Serves the admin address until the future is dropped.
@@ -73,7 +85,7 @@ pub async fn serve(listener: TcpListener, admin: Admin) {
 
 async fn respond(admin: Admin, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     Ok(match access::refuse(&request, admin.token.as_deref()) {
-        None => routes::route(&admin, &request).await,
+        None => routes::route(&admin, request).await,
         Some(refused) => refused,
     })
 }

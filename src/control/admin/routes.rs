@@ -1,35 +1,141 @@
-//! Which path does what. One line per route.
+//! Which path does what: the table that requests are matched against and the documentation is
+//! tested against.
 
+use hyper::body::Incoming;
 use hyper::header::{ACCEPT, ALLOW, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
-use serde_json::json;
-use tokio::sync::oneshot;
+use hyper::{Request, Response, StatusCode};
 
 use crate::runtime::descriptors;
 use crate::telemetry::expose::Format;
 use crate::telemetry::metrics::Descriptors;
 
-use super::Admin;
-use super::answer::{Body, json, text, typed};
+use super::answer::{Body, Fault, json, text, typed};
+use super::{Admin, call, connections, reload, servers, show};
 
-/// What `GET /` says until the dashboard is there.
-const INDEX: &str = "tidegate\n\nGET /metrics\nGET /healthz\nGET /readyz\nPOST /api/v1/reload\n";
+/// A route of the admin address.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// The method; `HEAD` is not served.
+    pub method: &'static str,
+    /// The path, with a name where it varies.
+    pub path: &'static str,
+    /// What it is for, in a line.
+    pub what: &'static str,
+    call: Call,
+}
 
-pub(super) async fn route<B>(admin: &Admin, request: &Request<B>) -> Response<Body> {
-    match (request.method(), request.uri().path()) {
-        (&Method::GET, "/") => typed(
-            StatusCode::OK,
-            "text/plain; charset=utf-8",
-            INDEX.to_owned(),
-        ),
-        (&Method::GET, "/metrics") => metrics(admin, request),
-        (&Method::GET, "/healthz") => text(StatusCode::OK, "ok"),
-        (&Method::GET, "/readyz") => readiness(admin),
-        (&Method::POST, "/api/v1/reload") => reload(admin).await,
-        (_, "/" | "/metrics" | "/healthz" | "/readyz") => not_allowed("GET"),
-        (_, "/api/v1/reload") => not_allowed("POST"),
-        _ => text(StatusCode::NOT_FOUND, "no such page"),
+#[derive(Clone, Copy, Debug)]
+enum Call {
+    Index,
+    Metrics,
+    Health,
+    Readiness,
+    Status,
+    Upstreams,
+    Routes,
+    Config,
+    Connections,
+    Kill,
+    Reload,
+    Server,
+    Rebalance,
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal $call:ident $what:literal;)*) => {
+        /// Every route, in the order of the documentation.
+        pub const ROUTES: &[Route] = &[$(Route {
+            method: stringify!($method),
+            path: $path,
+            what: $what,
+            call: Call::$call,
+        }),*];
+    };
+}
+
+routes! {
+    GET "/" Index
+        "This list.";
+    GET "/metrics" Metrics
+        "Prometheus text, or OpenMetrics when `Accept` asks for it.";
+    GET "/healthz" Health
+        "200 as long as the process lives.";
+    GET "/readyz" Readiness
+        "200 while it serves, 503 while it drains to stop.";
+    GET "/api/v1/status" Status
+        "The process, its upstreams, the drains under way, what was changed at run time.";
+    GET "/api/v1/upstreams" Upstreams
+        "Upstreams and their servers.";
+    GET "/api/v1/routes" Routes
+        "Routes in file order.";
+    GET "/api/v1/connections" Connections
+        "Live WebSockets, a page at a time.";
+    GET "/api/v1/config" Config
+        "The configuration in force, defaults filled in, secrets masked.";
+    POST "/api/v1/reload" Reload
+        "Reads the configuration again and puts it in force; `?dry_run=true` only says what would change.";
+    POST "/api/v1/upstreams/{u}/servers/{a}" Server
+        "Drains a server, takes it back, changes its weight.";
+    POST "/api/v1/upstreams/{u}/rebalance" Rebalance
+        "Closes the excess connections of overloaded servers; answers after the last close.";
+    DELETE "/api/v1/connections/{id}" Kill
+        "Closes one WebSocket with 1008.";
+}
+
+/// Answers a request.
+pub(super) async fn route(admin: &Admin, request: Request<Incoming>) -> Response<Body> {
+    let path = request.uri().path();
+    let fitting = |route: &&Route| call::names(route.path, path).is_some();
+    let mut methods = ROUTES.iter().filter(fitting).peekable();
+    if methods.peek().is_none() {
+        return text(StatusCode::NOT_FOUND, "no such page");
     }
+    let allowed: Vec<&str> = methods.clone().map(|route| route.method).collect();
+    match methods.find(|route| route.method == request.method()) {
+        Some(route) => {
+            let names = call::names(route.path, path).unwrap_or_default();
+            let outcome = answer(route.call, admin, request, &names).await;
+            outcome.unwrap_or_else(|fault| fault.answer())
+        }
+        None => not_allowed(&allowed.join(", ")),
+    }
+}
+
+async fn answer(
+    call: Call,
+    admin: &Admin,
+    request: Request<Incoming>,
+    names: &[String],
+) -> Result<Response<Body>, Fault> {
+    let shown = match (call, names) {
+        (Call::Index, _) => return Ok(typed(StatusCode::OK, "text/plain; charset=utf-8", index())),
+        (Call::Metrics, _) => return Ok(metrics(admin, &request)),
+        (Call::Health, _) => return Ok(text(StatusCode::OK, "ok")),
+        (Call::Readiness, _) => return Ok(readiness(admin)),
+        (Call::Config, _) => return Ok(show::config(admin, &request)),
+        (Call::Reload, _) => return reload::reload(admin, &request).await,
+        (Call::Status, _) => show::status(admin),
+        (Call::Upstreams, _) => show::upstreams(admin),
+        (Call::Routes, _) => show::routes(admin),
+        (Call::Connections, _) => connections::list(admin, &request)?,
+        (Call::Kill, [id]) => connections::kill(admin, id)?,
+        (Call::Server, [upstream, address]) => {
+            servers::change(admin, upstream, address, call::body(request).await?)?
+        }
+        (Call::Rebalance, [upstream]) => {
+            servers::rebalance(admin, upstream, call::body(request).await?).await?
+        }
+        (Call::Kill | Call::Server | Call::Rebalance, _) => {
+            return Err(Fault::Nothing("the path lacks a name"));
+        }
+    };
+    Ok(json(StatusCode::OK, &shown))
+}
+
+fn index() -> String {
+    let line = |route: &Route| format!("{} {}\n    {}\n", route.method, route.path, route.what);
+    let lines: String = ROUTES.iter().map(line).collect();
+    format!("tidegate\n\n{lines}")
 }
 
 fn metrics<B>(admin: &Admin, request: &Request<B>) -> Response<Body> {
@@ -57,31 +163,10 @@ fn readiness(admin: &Admin) -> Response<Body> {
     }
 }
 
-async fn reload(admin: &Admin) -> Response<Body> {
-    let (answer, outcome) = oneshot::channel();
-    if admin.reload.send(answer).await.is_err() {
-        return text(StatusCode::SERVICE_UNAVAILABLE, "stopping");
-    }
-    match outcome.await {
-        Ok(Ok(changes)) => json(
-            StatusCode::OK,
-            &json!({ "result": "ok", "changes": changes }),
-        ),
-        Ok(Err(errors)) => {
-            let errors: Vec<_> = errors.lines().collect();
-            json(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                &json!({ "result": "refused", "errors": errors }),
-            )
-        }
-        Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-    }
-}
-
-fn not_allowed(allow: &'static str) -> Response<Body> {
+fn not_allowed(allowed: &str) -> Response<Body> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
-    response
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static(allow));
+    if let Ok(allowed) = HeaderValue::from_str(allowed) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
     response
 }

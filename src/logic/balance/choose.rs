@@ -49,6 +49,11 @@ impl Chooser {
         }
     }
 
+    /// Begins anew: forgets whose turn it is and who is owed one.
+    pub fn forget_turns(&mut self, kind: Kind) {
+        self.balance = build(kind);
+    }
+
     /// The place, in the order given, of the server that gets this client's connection.
     ///
     /// # Errors
@@ -58,6 +63,24 @@ impl Chooser {
         servers: impl IntoIterator<Item = ServerView>,
         client: &[u8],
     ) -> Result<usize, Unavailable> {
+        self.look_at(servers);
+        match self.balance.pick(&self.candidates, client) {
+            Some(index) => Ok(self.places[index]),
+            None => Err(why_none(&self.views)),
+        }
+    }
+
+    /// Somebody was sent away for the sake of the server of this id: it gets a turn of theirs.
+    pub fn owe(&mut self, servers: impl IntoIterator<Item = ServerView>, id: u64) {
+        self.look_at(servers);
+        let place = (self.candidates.iter()).position(|candidate| candidate.id == id);
+        if let Some(index) = place {
+            self.balance.owe(&self.candidates, index);
+        }
+    }
+
+    /// Sorts out the candidates.
+    fn look_at(&mut self, servers: impl IntoIterator<Item = ServerView>) {
         self.views.clear();
         self.views.extend(servers);
         void_ejections_of_the_last(&mut self.views);
@@ -66,10 +89,6 @@ impl Chooser {
             .iter()
             .any(|view| !view.backup && view.is_available());
         self.gather(|view| view.backup == backup && view.is_available());
-        match self.balance.pick(&self.candidates, client) {
-            Some(index) => Ok(self.places[index]),
-            None => Err(why_none(&self.views)),
-        }
     }
 
     fn gather(&mut self, may_be_picked: impl Fn(&ServerView) -> bool) {

@@ -6,6 +6,7 @@ mod hash;
 mod ip_hash;
 mod least_conn;
 mod queue;
+pub mod rebalance;
 mod round_robin;
 mod warmth;
 
@@ -46,6 +47,10 @@ pub trait Balance: Send {
     ///
     /// `client` is the client's key: the 4 bytes of an IPv4 address, the first 8 of an IPv6 one.
     fn pick(&mut self, candidates: &[Candidate], client: &[u8]) -> Option<usize>;
+
+    /// Somebody was sent away for this candidate's sake: it gets a turn of theirs. Algorithms
+    /// that look at the load, or at the client, need not be told.
+    fn owe(&mut self, _candidates: &[Candidate], _index: usize) {}
 }
 
 /// The algorithm of this kind, with nothing remembered.

@@ -16,6 +16,17 @@ impl Balance for RoundRobin {
     fn pick(&mut self, candidates: &[Candidate], _client: &[u8]) -> Option<usize> {
         self.turn(candidates, |_| true)
     }
+
+    // A turn backwards: what it earns everybody pays, so that one more pick evens it out.
+    fn owe(&mut self, candidates: &[Candidate], index: usize) {
+        let mut paid = 0;
+        for candidate in candidates {
+            let share = i64::from(candidate.share());
+            *self.credits.entry(candidate.id).or_default() -= share;
+            paid += share;
+        }
+        *self.credits.entry(candidates[index].id).or_default() += paid;
+    }
 }
 
 impl RoundRobin {
@@ -128,6 +139,16 @@ mod tests {
         let mut all = candidates(&[1, 1]);
         all[1].warmth = Warmth::after(Duration::from_secs(1), Duration::from_secs(4));
         assert_eq!(tally(&mut RoundRobin::default(), &all, 500), [400, 100]);
+    }
+
+    #[test]
+    fn a_server_that_is_owed_turns_gets_them_first_and_then_its_share() {
+        let all = candidates(&[1, 1]);
+        let mut robin = RoundRobin::default();
+        for _ in 0..3 {
+            robin.owe(&all, 1);
+        }
+        assert_eq!(sequence(&mut robin, &all, 7), "bbbabab");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a route says of hosts and paths, and whether a request fits.
 
+use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -36,6 +37,26 @@ pub enum PatternError {
     /// No absolute path, or one no request can have.
     #[error("not a path: {0}")]
     Path(Malformed),
+}
+
+/// As the file writes it.
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(host) => f.write_str(host),
+            Self::Suffix(suffix) => write!(f, "*{suffix}"),
+        }
+    }
+}
+
+/// As the file writes it.
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prefix(path) => f.write_str(path),
+            Self::Exact(path) => write!(f, "={path}"),
+        }
+    }
 }
 
 impl HostPattern {

@@ -8,6 +8,7 @@ use std::{fs, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::ClientConfig;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::connection::{Answer, Connection};
@@ -151,6 +152,57 @@ impl Tidegate {
             "{method_and_path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
         ));
         connection.answer()
+    }
+
+    /// Runs a command against this instance, to its end.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        let admin = format!("http://{}", self.listener("admin"));
+        tidegate(&[arguments, &["--admin", &admin]].concat())
+    }
+
+    /// What a command against this instance prints; it must go well.
+    #[track_caller]
+    pub fn told(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same with `--json`, read back.
+    #[track_caller]
+    pub fn told_json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.told(&[arguments, &["--json"]].concat())).unwrap()
+    }
+
+    /// What a GET of the API shows.
+    #[track_caller]
+    pub fn api(&self, path: &str) -> Value {
+        let answer = self.admin(&format!("GET {path}"));
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
+    /// Live WebSockets of each server of the upstream `echo`, in file order, as the API shows them.
+    #[track_caller]
+    pub fn held(&self) -> Vec<u64> {
+        let upstreams = self.api("/api/v1/upstreams");
+        let servers = upstreams["upstreams"][0]["servers"]
+            .as_array()
+            .unwrap()
+            .clone();
+        servers
+            .iter()
+            .map(|server| server["websockets"].as_u64().unwrap())
+            .collect()
+    }
+
+    /// Waits until the servers of the upstream `echo` hold so many live WebSockets.
+    #[track_caller]
+    pub fn wait_for_held(&self, expected: &[u64]) {
+        super::wait::wait_until(&format!("servers to hold {expected:?}"), || {
+            self.held() == expected
+        });
     }
 
     /// Scrapes `/metrics`.

@@ -1,0 +1,124 @@
+//! `tidegate connections`: list the live WebSockets, close one.
+
+use std::net::IpAddr;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::instance::{Failure, Instance, Where, encoded};
+use super::status::{size, word};
+use super::table::Table;
+use super::{fail, print};
+
+/// Sessions asked for at a time.
+const PAGE: usize = 1000;
+
+/// List live WebSockets, or close one.
+#[derive(clap::Args, Debug)]
+pub struct Connections {
+    /// Only those of this route.
+    #[arg(long, value_name = "R")]
+    route: Option<String>,
+    /// Only those of this server: ADDRESS, or UPSTREAM/ADDRESS.
+    #[arg(long, value_name = "S")]
+    server: Option<String>,
+    /// Only those of this client.
+    #[arg(long, value_name = "IP")]
+    client: Option<IpAddr>,
+    /// Only those of this user.
+    #[arg(long, value_name = "U")]
+    user: Option<String>,
+    /// Close the one with this id, with 1008.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["route", "server", "client", "user"])]
+    kill: Option<String>,
+    #[command(flatten)]
+    instance: Where,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints a table, or what was closed.
+pub fn run(connections: &Connections) -> ExitCode {
+    match ask(connections) {
+        Ok(answer) if connections.json => print(&format!("{answer}\n")),
+        Ok(answer) => match &connections.kill {
+            Some(id) => print(&format!("{id}: closed\n")),
+            None => print(&table(&answer)),
+        },
+        Err(failure) => fail(&failure),
+    }
+}
+
+fn ask(connections: &Connections) -> Result<Value, Failure> {
+    let instance = connections.instance.instance()?;
+    match &connections.kill {
+        Some(id) => instance.delete(&format!("/api/v1/connections/{}", encoded(id))),
+        None => list(&instance, &connections.query()),
+    }
+}
+
+/// Every page, as one.
+fn list(instance: &Instance, query: &str) -> Result<Value, Failure> {
+    let mut all = Vec::new();
+    let mut next = String::new();
+    loop {
+        let path = format!("/api/v1/connections?limit={PAGE}{query}{next}");
+        let mut page = instance.get(&path)?;
+        if let Some(page) = page["connections"].as_array_mut() {
+            all.append(page);
+        }
+        match page["next"].as_str() {
+            Some(id) => next = format!("&next={id}"),
+            None => return Ok(json!({ "connections": all, "next": null })),
+        }
+    }
+}
+
+impl Connections {
+    fn query(&self) -> String {
+        let client = self.client.map(|client| client.to_string());
+        let filters = [
+            ("route", &self.route),
+            ("server", &self.server),
+            ("client", &client),
+            ("user", &self.user),
+        ];
+        let given = filters
+            .iter()
+            .filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
+        given
+            .map(|(name, value)| format!("&{name}={}", encoded(value)))
+            .collect()
+    }
+}
+
+fn table(answer: &Value) -> String {
+    let connections = answer["connections"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let mut table = Table::new([
+        "ID", "ROUTE", "UPSTREAM", "SERVER", "CLIENT", "USER", "AGE", "MESSAGES", "BYTES",
+    ]);
+    for live in connections {
+        let sum = |what: &str| {
+            let part = |to: &str| live[format!("{what}_to_{to}")].as_u64().unwrap_or(0);
+            part("backend") + part("client")
+        };
+        #[expect(clippy::cast_precision_loss, reason = "a size for people")]
+        let bytes = sum("bytes") as f64;
+        table.row([
+            word(&live["id"]),
+            word(&live["route"]),
+            word(&live["upstream"]),
+            word(&live["server"]),
+            word(&live["client"]),
+            word(&live["user"]),
+            format!("{} s", word(&live["age_seconds"])),
+            sum("messages").to_string(),
+            size(bytes),
+        ]);
+    }
+    table.to_string()
+}

@@ -1,0 +1,364 @@
+//! A running instance as the commands reach it: over its admin address.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use crate::config::defaults::ADMIN_BIND;
+use crate::config::model::{Admin, Bind};
+use crate::config::{self, DEFAULT_FILE};
+
+/// How long a connect may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest answer that is read.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
+/// Which running instance.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Where {
+    /// The configuration file of the instance: its [admin] says where it answers.
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_FILE)]
+    config: PathBuf,
+    /// Where it answers, instead of what a file says.
+    #[arg(long, value_name = "URL|unix:PATH", conflicts_with = "config")]
+    admin: Option<String>,
+    /// File with the admin token, with --admin.
+    #[arg(long, value_name = "FILE", requires = "admin")]
+    token_file: Option<PathBuf>,
+}
+
+/// Why a command did not get what it asked for.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum Failure {
+    #[error("{0}")]
+    Config(#[from] config::Errors),
+    #[error("{}: admin.bind is \"off\": this instance can't be asked", .0.display())]
+    Off(PathBuf),
+    #[error("{}: admin.bind has port 0: say with --admin where the instance answers", .0.display())]
+    AnyPort(PathBuf),
+    #[error(
+        "--admin {0}: not a place (write http://127.0.0.1:9900 or unix:/run/tidegate/admin.sock)"
+    )]
+    Place(String),
+    #[error("token {}: {source}", path.display())]
+    Token { path: PathBuf, source: io::Error },
+    #[error(
+        "no instance answers at {place}: {source} (is tidegate running, and is this its [admin] bind?)"
+    )]
+    NoInstance { place: String, source: io::Error },
+    #[error("{place}: connection lost: {source}")]
+    Lost { place: String, source: hyper::Error },
+    #[error("what answers at {0} is no tidegate")]
+    Foreign(String),
+    #[error("{}", refusal(*status, answer))]
+    Refused { status: StatusCode, answer: Value },
+}
+
+/// A running instance.
+#[derive(Debug)]
+pub struct Instance {
+    place: Place,
+    token: Option<String>,
+}
+
+#[derive(Debug)]
+enum Place {
+    Tcp(String),
+    Unix(PathBuf),
+}
+
+impl Where {
+    /// The instance that is meant; it is not asked anything yet.
+    ///
+    /// # Errors
+    /// When neither file nor argument says where it answers.
+    pub fn instance(&self) -> Result<Instance, Failure> {
+        let (place, token_file) = match &self.admin {
+            Some(place) => (Place::parse(place)?, self.token_file.clone()),
+            None => {
+                let admin = admin_of(&self.config)?;
+                (Place::of(&admin, &self.config)?, admin.token_file)
+            }
+        };
+        let token = token_file.map(|path| read_token(&path)).transpose()?;
+        Ok(Instance { place, token })
+    }
+}
+
+impl Instance {
+    /// Reads something.
+    ///
+    /// # Errors
+    /// When nothing good comes back.
+    pub fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.call(Method::GET, path, None)
+    }
+
+    /// Asks for something to be done.
+    ///
+    /// # Errors
+    /// When nothing good comes back.
+    pub fn post(&self, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        self.call(Method::POST, path, body)
+    }
+
+    /// Asks for something to be ended.
+    ///
+    /// # Errors
+    /// When nothing good comes back.
+    pub fn delete(&self, path: &str) -> Result<Value, Failure> {
+        self.call(Method::DELETE, path, None)
+    }
+
+    fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(|source| self.no_instance(source))?;
+        runtime.block_on(self.exchange(method, path, body))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let body = body.map(ToString::to_string).unwrap_or_default();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.place.host())
+            .header(CONTENT_TYPE, "application/json");
+        let request = match &self.token {
+            Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
+            None => request,
+        };
+        let request = request.body(Full::new(Bytes::from(body)));
+        let request = request.map_err(|_| Failure::Place(self.place.to_string()))?;
+        match &self.place {
+            Place::Tcp(authority) => {
+                let stream = self.connected(TcpStream::connect(authority)).await?;
+                self.send(stream, request).await
+            }
+            Place::Unix(path) => {
+                let stream = self.connected(UnixStream::connect(path)).await?;
+                self.send(stream, request).await
+            }
+        }
+    }
+
+    async fn connected<S>(
+        &self,
+        connect: impl Future<Output = io::Result<S>>,
+    ) -> Result<S, Failure> {
+        let in_time = timeout(CONNECT_TIMEOUT, connect).await;
+        in_time
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(|source| self.no_instance(source))
+    }
+
+    async fn send<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<Value, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let lost = |source| Failure::Lost {
+            place: self.place.to_string(),
+            source,
+        };
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(lost)?;
+        // It ends with the runtime, which ends with the call.
+        tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(lost)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect();
+        let foreign = || Failure::Foreign(self.place.to_string());
+        let bytes = body.await.map_err(|_| foreign())?.to_bytes();
+        match (status.is_success(), serde_json::from_slice(&bytes)) {
+            (true, Ok(answer)) => Ok(answer),
+            (false, Ok(answer)) => Err(Failure::Refused { status, answer }),
+            (true, Err(_)) => Err(foreign()),
+            (false, Err(_)) => {
+                let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+                Err(Failure::Refused {
+                    status,
+                    answer: Value::String(text),
+                })
+            }
+        }
+    }
+
+    fn no_instance(&self, source: io::Error) -> Failure {
+        Failure::NoInstance {
+            place: self.place.to_string(),
+            source,
+        }
+    }
+}
+
+impl Place {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Ok(Self::Unix(path.into()));
+        }
+        let wrong = || Failure::Place(text.to_owned());
+        let uri: Uri = text.parse().map_err(|_| wrong())?;
+        let authority = uri.authority().ok_or_else(wrong)?;
+        if !matches!(uri.scheme_str(), None | Some("http")) {
+            return Err(wrong());
+        }
+        let port = authority.port_u16().unwrap_or(80);
+        Ok(Self::Tcp(format!("{}:{port}", authority.host())))
+    }
+
+    fn of(admin: &Admin, file: &Path) -> Result<Self, Failure> {
+        match &admin.bind {
+            None => Err(Failure::Off(file.to_owned())),
+            Some(Bind::Unix(path)) => Ok(Self::Unix(path.clone())),
+            Some(Bind::Tcp(address)) if address.port() == 0 => {
+                Err(Failure::AnyPort(file.to_owned()))
+            }
+            Some(Bind::Tcp(address)) => {
+                // Whoever listens on every address listens on loopback too.
+                let host = match address.ip() {
+                    ip if !ip.is_unspecified() => ip,
+                    ip if ip.is_ipv4() => std::net::Ipv4Addr::LOCALHOST.into(),
+                    _ => std::net::Ipv6Addr::LOCALHOST.into(),
+                };
+                Ok(Self::Tcp(
+                    std::net::SocketAddr::new(host, address.port()).to_string(),
+                ))
+            }
+        }
+    }
+
+    fn host(&self) -> &str {
+        match self {
+            Self::Tcp(authority) => authority,
+            Self::Unix(_) => "localhost",
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(authority) => write!(f, "http://{authority}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A name as a segment of a path or a value of a query.
+pub fn encoded(name: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        byte => format!("%{byte:02X}"),
+    };
+    name.bytes().map(encode).collect()
+}
+
+/// What a file says of the admin address. A file that is wrong elsewhere, or that needs the
+/// instance's own environment, still says where to ask.
+fn admin_of(file: &Path) -> Result<Admin, Failure> {
+    config::load(file).map_or_else(
+        |errors| written_admin(file).ok_or(Failure::Config(errors)),
+        |config| Ok(config.admin),
+    )
+}
+
+fn written_admin(file: &Path) -> Option<Admin> {
+    let table: toml::Table = std::fs::read_to_string(file).ok()?.parse().ok()?;
+    let key = |name: &str| table.get("admin")?.get(name)?.as_str();
+    let bind = match key("bind") {
+        None => Some(Bind::Tcp(ADMIN_BIND)),
+        Some("off") => None,
+        Some(text) => Some(match text.strip_prefix("unix:") {
+            Some(path) => Bind::Unix(path.into()),
+            None => Bind::Tcp(text.parse().ok()?),
+        }),
+    };
+    let directory = file.parent()?;
+    let token_file = key("token_file").map(|name| directory.join(name));
+    Some(Admin { bind, token_file })
+}
+
+fn read_token(path: &Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|source| Failure::Token {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+/// What the instance said against it, in its own words.
+fn refusal(status: StatusCode, answer: &Value) -> String {
+    let error = match answer {
+        Value::String(text) => Some(text.as_str()),
+        answer => answer["error"].as_str(),
+    };
+    match (error, answer["errors"].as_array()) {
+        (Some(error), _) => error.to_owned(),
+        (None, Some(errors)) => {
+            let lines: Vec<_> = errors.iter().filter_map(Value::as_str).collect();
+            lines.join("\n")
+        }
+        (None, None) => format!("the instance answered {status}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_urls_or_unix_sockets() {
+        for (text, place) in [
+            ("http://127.0.0.1:9900", "http://127.0.0.1:9900"),
+            ("http://127.0.0.1:9900/", "http://127.0.0.1:9900"),
+            ("127.0.0.1:9900", "http://127.0.0.1:9900"),
+            ("http://[::1]:9900", "http://[::1]:9900"),
+            (
+                "unix:/run/tidegate/admin.sock",
+                "unix:/run/tidegate/admin.sock",
+            ),
+        ] {
+            assert_eq!(Place::parse(text).unwrap().to_string(), place);
+        }
+        for text in ["", "https://127.0.0.1", "/run/admin.sock"] {
+            assert!(Place::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_instance_that_listens_everywhere_is_reached_over_loopback() {
+        for (bind, place) in [
+            ("0.0.0.0:9900", "http://127.0.0.1:9900"),
+            ("[::]:9900", "http://[::1]:9900"),
+        ] {
+            let admin = Admin {
+                bind: Some(Bind::Tcp(bind.parse().unwrap())),
+                token_file: None,
+            };
+            assert_eq!(
+                Place::of(&admin, Path::new("x")).unwrap().to_string(),
+                place
+            );
+        }
+    }
+}

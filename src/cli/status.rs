@@ -1,0 +1,160 @@
+//! `tidegate status`: what the running process does.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::instance::{Failure, Where};
+use super::table::Table;
+use super::{fail, print};
+
+/// How often `--watch` looks again.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// Cursor home, clear to the end: what comes next replaces what was there.
+const REDRAW: &str = "\x1b[H\x1b[J";
+
+/// Show the running process: upstreams, servers, health, connections, rates.
+#[derive(clap::Args, Debug)]
+pub struct Status {
+    #[command(flatten)]
+    instance: Where,
+    /// Refresh every second until Ctrl-C.
+    #[arg(long)]
+    watch: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the status, once or again and again.
+pub fn run(status: &Status) -> ExitCode {
+    match show(status) {
+        Ok(code) => code,
+        Err(failure) => fail(&failure),
+    }
+}
+
+fn show(status: &Status) -> Result<ExitCode, Failure> {
+    let instance = status.instance.instance()?;
+    let redraws = status.watch && !status.json && io::stdout().is_terminal();
+    loop {
+        let answer = instance.get("/api/v1/status")?;
+        let text = if status.json {
+            format!("{answer}\n")
+        } else {
+            page(&answer)
+        };
+        let page = if redraws {
+            format!("{REDRAW}{text}")
+        } else {
+            text
+        };
+        let outcome = print(&page);
+        if !status.watch || io::stdout().flush().is_err() {
+            return Ok(outcome);
+        }
+        thread::sleep(WATCH_EVERY);
+    }
+}
+
+fn page(status: &Value) -> String {
+    let rates = &status["per_second"];
+    let mut page = format!(
+        "tidegate {}  {}  pid {}  {} WebSockets  {:.1} opened/s  {:.1} messages/s  {}/s\n",
+        word(&status["version"]),
+        word(&status["state"]),
+        status["pid"],
+        status["websockets"],
+        rates["opened"].as_f64().unwrap_or(0.0),
+        rates["messages"].as_f64().unwrap_or(0.0),
+        size(rates["bytes"].as_f64().unwrap_or(0.0)),
+    );
+    if status["last_reload"]["successful"] == false {
+        page.push_str("the last reload was refused: an older configuration is in force\n");
+    }
+    let mut table = Table::new([
+        "UPSTREAM",
+        "SERVER",
+        "STATE",
+        "HEALTH",
+        "WEIGHT",
+        "WEBSOCKETS",
+    ]);
+    for upstream in list(&status["upstreams"]) {
+        for server in list(&upstream["servers"]) {
+            table.row([
+                word(&upstream["name"]),
+                word(&server["address"]),
+                word(&server["state"]),
+                health(server).to_owned(),
+                weight(server),
+                word(&server["websockets"]),
+            ]);
+        }
+    }
+    // Writing to a string can't fail.
+    let _ = write!(page, "\n{table}");
+    for drain in list(&status["draining"]) {
+        let target = match (drain["upstream"].as_str(), drain["server"].as_str()) {
+            (Some(upstream), Some(server)) => format!("{upstream}/{server}"),
+            (Some(upstream), None) => upstream.to_owned(),
+            (None, _) => "all".to_owned(),
+        };
+        let _ = writeln!(
+            page,
+            "\ndraining {target} ({}): {} of {} left, over {} s",
+            word(&drain["reason"]),
+            drain["left"],
+            drain["sessions"],
+            drain["within_seconds"],
+        );
+    }
+    page
+}
+
+fn health(server: &Value) -> &'static str {
+    match (server["up"].as_bool(), server["ejected"].as_bool()) {
+        (Some(true), Some(true)) => "ejected",
+        (Some(true), _) => "up",
+        _ => "down",
+    }
+}
+
+/// The weight, and the configured one where the operator changed it.
+fn weight(server: &Value) -> String {
+    let (weight, configured) = (&server["weight"], &server["configured_weight"]);
+    if weight == configured {
+        weight.to_string()
+    } else {
+        format!("{weight} (file: {configured})")
+    }
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// A value without the quotes of a text.
+pub(super) fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Bytes for people.
+pub(super) fn size(bytes: f64) -> String {
+    let mut amount = bytes;
+    for unit in ["B", "KiB", "MiB"] {
+        if amount < 1024.0 {
+            return format!("{amount:.1} {unit}");
+        }
+        amount /= 1024.0;
+    }
+    format!("{amount:.1} GiB")
+}

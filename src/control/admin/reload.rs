@@ -1,0 +1,64 @@
+//! Reload on request, or only what one would change.
+
+use hyper::{Request, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::config::Effect;
+use crate::control::consequence::Consequence;
+use crate::control::reload::ReloadRequest;
+
+use super::answer::{Body, Fault, json};
+use super::{Admin, call};
+
+/// Asks for a reload and waits for its outcome.
+pub(super) async fn reload<B>(
+    admin: &Admin,
+    request: &Request<B>,
+) -> Result<Response<Body>, Fault> {
+    let dry_run = match call::query(request, "dry_run").as_deref() {
+        Some("true" | "1" | "") => true,
+        None | Some("false" | "0") => false,
+        Some(value) => {
+            return Err(Fault::Parameter {
+                what: "dry_run",
+                value: value.to_owned(),
+                rule: "neither true nor false",
+            });
+        }
+    };
+    let (answer, outcome) = oneshot::channel();
+    let request = ReloadRequest { dry_run, answer };
+    admin
+        .reload
+        .send(request)
+        .await
+        .map_err(|_| Fault::Stopping)?;
+    let outcome = outcome.await.map_err(|_| Fault::Stopping)?;
+    Ok(match outcome {
+        Ok(changes) => {
+            let changes: Vec<Value> = changes.iter().map(change).collect();
+            let shown = json!({ "result": "ok", "dry_run": dry_run, "changes": changes });
+            json(StatusCode::OK, &shown)
+        }
+        Err(errors) => {
+            let errors: Vec<_> = errors.lines().collect();
+            let shown = json!({ "result": "refused", "dry_run": dry_run, "errors": errors });
+            json(StatusCode::UNPROCESSABLE_ENTITY, &shown)
+        }
+    })
+}
+
+fn change(consequence: &Consequence) -> Value {
+    let change = &consequence.change;
+    json!({
+        "subject": change.subject,
+        "what": change.what,
+        "effect": match change.effect {
+            Effect::Live => "live",
+            Effect::Restart => "restart",
+        },
+        "connections": consequence.connections,
+        "drains": consequence.drains,
+    })
+}
