@@ -101,6 +101,8 @@ impl Drains {
         reason: EndReason,
         within: Duration,
     ) -> Underway {
+        // Before the sessions are chosen: one that opens meanwhile is in the choice or sees this.
+        server.dismiss(reason);
         let of_server = |live: &Live| Arc::ptr_eq(&live.server, server);
         self.start(Order {
             target: Target::Server(server.key.clone()),
@@ -155,13 +157,9 @@ impl Drains {
         Underway { progress, over }
     }
 
-    /// Stops a drain: whom it has not told yet stays.
-    pub fn stop(&self, target: &Target) {
-        self.running().stop(target, "drain stopped");
-    }
-
     /// Stops the drain of a server if it is for this reason.
     pub fn stop_server(&self, server: &Server, reason: EndReason) {
+        server.welcome(reason);
         let target = Target::Server(server.key.clone());
         let mut running = self.running();
         let is_so = |(_, progress): &(AbortHandle, Arc<Progress>)| progress.reason == reason;

@@ -178,11 +178,14 @@ impl Upgrade {
             rsv1: agreed.deflate,
         };
         let session = Session::new(sessions, extensions, opened, fastrand::u64(..));
-        // It was on its way when a drain chose its sessions.
-        if shared.is_draining() {
-            entry.live().order(EndReason::Shutdown);
-        } else if entry.live().server.orders.is_draining() {
-            entry.live().order(EndReason::ServerDrain);
+        // It may have been on its way when a drain chose its sessions.
+        let dismissed = if shared.is_draining() {
+            Some(EndReason::Shutdown)
+        } else {
+            entry.live().server.dismissed()
+        };
+        if let Some(reason) = dismissed {
+            entry.live().order(reason);
         }
         let account = Account {
             access: self.visit.opened(entry.live()),

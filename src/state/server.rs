@@ -45,6 +45,7 @@ pub struct Server {
     away: AtomicBool,
     checks: Mutex<Checks>,
     standing: Mutex<Standing>,
+    dismissed: Mutex<Option<EndReason>>,
     metrics: ServerMetrics,
 }
 
@@ -122,6 +123,7 @@ impl Server {
                 since,
                 ..Standing::default()
             }),
+            dismissed: Mutex::default(),
             metrics,
         }
     }
@@ -147,6 +149,22 @@ impl Server {
 
     pub(super) fn session_ended(&self) {
         self.websockets.fetch_sub(1, Relaxed);
+    }
+
+    /// Its sessions are sent away for this reason: so are those whose handshake was under way when
+    /// that was decided, as soon as they are sessions.
+    pub fn dismiss(&self, reason: EndReason) {
+        *lock(&self.dismissed) = Some(reason);
+    }
+
+    /// Its sessions are no longer sent away, if they were for this reason.
+    pub fn welcome(&self, reason: EndReason) {
+        lock(&self.dismissed).take_if(|dismissed| *dismissed == reason);
+    }
+
+    /// Why a session that opens now is sent away at once, if it is.
+    pub fn dismissed(&self) -> Option<EndReason> {
+        *lock(&self.dismissed)
     }
 
     /// The operator drains it: no new connections from now on.

@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::info;
 
-use crate::control::drain::Target;
 use crate::control::rebalance::{MaxMove, WITHIN, rebalance as run_rebalance};
 use crate::logic::reason::EndReason;
 use crate::state::upstream::{Member, Upstream};
@@ -102,7 +101,7 @@ fn ready(admin: &Admin, member: &Member) {
     let server = &member.server;
     server.take_back(Instant::now());
     info!(?server, "taken back by the operator");
-    admin.drains.stop(&Target::Server(server.key.clone()));
+    admin.drains.stop_server(server, EndReason::ServerDrain);
 }
 
 /// Rebalances an upstream and waits for the last close.
