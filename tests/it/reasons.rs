@@ -9,9 +9,11 @@ use rustix::process::Signal;
 use tidegate::logic::reason::EndReason;
 
 use crate::support::frame::{BINARY, CLOSE, Frame, TEXT};
-use crate::support::peers::Library::{Node, Python};
+use crate::support::peers::Library::{self, Node, Python};
+use crate::support::proxy::tidegate;
 use crate::support::stage::last_word;
-use crate::support::{Connection, Puppet, Setup, Stage};
+use crate::support::wait::wait_for;
+use crate::support::{Connection, Echo, Puppet, Setup, Stage};
 
 /// One session on its way to its end.
 struct Scene {
@@ -31,14 +33,10 @@ struct Row {
 impl Row {
     /// Plays it with both libraries.
     fn shows(&self, setup: impl Fn(Setup) -> Setup + Sync, cause: impl Fn(&mut Scene) + Sync) {
-        let play = |library| {
+        with_both(|library| {
             let stage = Stage::of(&setup);
             let (client, backend) = stage.foreign(library);
             self.play(stage, client, backend, &cause);
-        };
-        thread::scope(|scope| {
-            scope.spawn(|| play(Python));
-            play(Node);
         });
     }
 
@@ -97,6 +95,14 @@ const fn row(reason: &'static str, client: u16, backend: u16) -> Row {
         client: Some(client),
         backend: Some(backend),
     }
+}
+
+/// Plays with both libraries at once.
+fn with_both(play: impl Fn(Library) + Sync) {
+    thread::scope(|scope| {
+        scope.spawn(|| play(Python));
+        play(Node);
+    });
 }
 
 fn unchanged(setup: Setup) -> Setup {
@@ -179,6 +185,39 @@ fn server_drain_is_1012_and_1001() {
 }
 
 #[test]
+fn rebalance_is_1012_and_1001() {
+    with_both(|library| {
+        let (stage, echo) = (Stage::of(unchanged), Echo::start());
+        let mut sessions = vec![stage.foreign(library), stage.foreign(library)];
+        stage.add_server(&echo);
+        let admin = format!("http://{}", stage.proxy.listener("admin"));
+        // The command returns after the last close, in which the backend has a word.
+        let command = thread::spawn(move || {
+            tidegate(&["rebalance", "echo", "--within", "0s", "--admin", &admin])
+        });
+        // The lot decides which of the two.
+        let moved = wait_for("one of them to be moved", || {
+            sessions
+                .iter()
+                .position(|(client, _)| client.count("close") == 1)
+        });
+        let (client, backend) = sessions.swap_remove(moved);
+        row("rebalance", 1012, 1001).play(stage, client, backend, |_| {});
+        command.join().unwrap();
+    });
+}
+
+#[test]
+fn killed_is_1008_and_1001() {
+    row("killed", 1008, 1001).shows(unchanged, |scene| {
+        let shown = scene.stage.proxy.api("/api/v1/connections");
+        let id = &shown["connections"][0]["id"];
+        let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+        scene.stage.proxy.told(&["connections", "--kill", &id]);
+    });
+}
+
+#[test]
 fn server_down_is_1012_and_1001_where_it_closes() {
     let closes = |setup: Setup| {
         let check = "type = \"tcp\"\ninterval = \"50ms\"\nfall = 1";
@@ -193,7 +232,7 @@ fn server_down_is_1012_and_1001_where_it_closes() {
 
 #[test]
 fn shutdown_is_1001_to_both() {
-    let play = |library| {
+    with_both(|library| {
         let mut stage = Stage::of(|setup| setup.with("server", "shutdown_grace = \"4s\""));
         // It does not answer its Close: the process stays to be asked what it counted.
         let _holding = stage.tunnel();
@@ -203,10 +242,6 @@ fn shutdown_is_1001_to_both() {
         assert_eq!(client.closed(), 1001);
         stage.ended(1.0, "shutdown");
         assert!(stage.proxy.wait_for_exit().success());
-    };
-    thread::scope(|scope| {
-        scope.spawn(|| play(Python));
-        play(Node);
     });
 }
 
@@ -250,13 +285,7 @@ fn rate_exceeded_is_1008_and_1001() {
 
 #[test]
 fn every_reason_of_the_closed_list_has_its_row_or_no_cause() {
-    const NO_CAUSE: [&str; 5] = [
-        "rebalance",
-        "killed",
-        "token_expired",
-        "overloaded",
-        "internal_error",
-    ];
+    const NO_CAUSE: [&str; 3] = ["token_expired", "overloaded", "internal_error"];
     let table = include_str!("reasons.rs");
     for reason in EndReason::ALL {
         let word = reason.word();

@@ -78,6 +78,15 @@ impl Stage {
             .reload_with(&self.setup.clone().with("upstream.echo", elsewhere));
     }
 
+    /// Puts a further server into the configuration.
+    #[track_caller]
+    pub fn add_server(&self, server: impl std::fmt::Display) {
+        let backend = self.backend.as_ref().expect("a listening backend");
+        let both = format!("servers = [\"{backend}\", \"{server}\"]");
+        self.proxy
+            .reload_with(&self.setup.clone().with("upstream.echo", &both));
+    }
+
     /// Waits until `count` sessions have ended, every one of them for `reason`.
     #[track_caller]
     pub fn ended(&self, count: f64, reason: &str) {
