@@ -4,6 +4,7 @@ mod access;
 mod answer;
 mod call;
 mod connections;
+mod patience;
 mod reload;
 mod routes;
 mod servers;
@@ -29,6 +30,7 @@ use crate::state::Shared;
 
 pub use access::Token;
 use answer::Body;
+use patience::Patient;
 pub use routes::{ROUTES, Route};
 
 /// Admin connections served at a time; more wait in the kernel.
@@ -74,7 +76,7 @@ pub async fn serve(listener: TcpListener, admin: Admin) {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service);
+                .serve_connection(TokioIo::new(Patient::new(stream)), service);
             if let Err(error) = connection.await {
                 debug!(%error, "admin connection");
             }

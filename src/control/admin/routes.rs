@@ -3,7 +3,8 @@
 
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, ALLOW, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::task::spawn_blocking;
 
 use crate::runtime::descriptors;
 use crate::telemetry::expose::Format;
@@ -15,7 +16,7 @@ use super::{Admin, call, connections, reload, servers, show};
 /// A route of the admin address.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
-    /// The method; `HEAD` is not served.
+    /// The method; `HEAD` goes wherever `GET` does.
     pub method: &'static str,
     /// The path, with a name where it varies.
     pub path: &'static str,
@@ -91,7 +92,12 @@ pub(super) async fn route(admin: &Admin, request: Request<Incoming>) -> Response
         return text(StatusCode::NOT_FOUND, "no such page");
     }
     let allowed: Vec<&str> = methods.clone().map(|route| route.method).collect();
-    match methods.find(|route| route.method == request.method()) {
+    let method = match *request.method() {
+        // The server sends the same head and leaves the body out.
+        Method::HEAD => &Method::GET,
+        ref method => method,
+    };
+    match methods.find(|route| route.method == method) {
         Some(route) => {
             let names = call::names(route.path, path).unwrap_or_default();
             let outcome = answer(route.call, admin, request, &names).await;
@@ -109,7 +115,7 @@ async fn answer(
 ) -> Result<Response<Body>, Fault> {
     let shown = match (call, names) {
         (Call::Index, _) => return Ok(typed(StatusCode::OK, "text/plain; charset=utf-8", index())),
-        (Call::Metrics, _) => return Ok(metrics(admin, &request)),
+        (Call::Metrics, _) => return Ok(metrics(admin, &request).await),
         (Call::Health, _) => return Ok(text(StatusCode::OK, "ok")),
         (Call::Readiness, _) => return Ok(readiness(admin)),
         (Call::Config, _) => return Ok(show::config(admin, &request)),
@@ -138,20 +144,20 @@ fn index() -> String {
     format!("tidegate\n\n{lines}")
 }
 
-fn metrics<B>(admin: &Admin, request: &Request<B>) -> Response<Body> {
+async fn metrics<B>(admin: &Admin, request: &Request<B>) -> Response<Body> {
     let accept = request
         .headers()
         .get(ACCEPT)
         .and_then(|accept| accept.to_str().ok());
     let format = Format::from_accept(accept.unwrap_or_default());
     let (used, limit) = descriptors::usage();
-    match admin
-        .shared
-        .metrics
-        .scrape(format, Descriptors { used, limit })
-    {
-        Ok(exposition) => typed(StatusCode::OK, format.content_type(), exposition),
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    let metrics = admin.shared.metrics.clone();
+    // With tens of thousands of routes it takes a while, in which the control plane must go on.
+    let scrape = spawn_blocking(move || metrics.scrape(format, Descriptors { used, limit }));
+    match scrape.await {
+        Ok(Ok(exposition)) => typed(StatusCode::OK, format.content_type(), exposition),
+        Ok(Err(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the scrape failed"),
     }
 }
 
