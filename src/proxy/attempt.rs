@@ -1,12 +1,7 @@
 //! Reaching a server: pick, connect, send the request, read the head of the answer, and try
 //! another server for as long as no byte of an answer has come.
 
-use std::io;
-use std::net::SocketAddr;
-
-use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, warn};
 
@@ -17,6 +12,7 @@ use crate::state::server::{Phase, Server, Ticket};
 use crate::state::upstream::Upstream;
 
 use super::inbox::{Inbox, NoHead};
+use super::socket::connect;
 use super::stream::Stream;
 
 /// Largest head of a backend's answer.
@@ -124,20 +120,6 @@ async fn attempt(
     let mut inbox = Inbox::default();
     let head = converse(&mut stream, &mut inbox, request, deadline).await?;
     Ok((stream, head, inbox))
-}
-
-async fn connect(address: SocketAddr, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    if let Some(bytes) = receive_buffer {
-        // Before the connect: it decides the window that the handshake announces.
-        SockRef::from(&socket).set_recv_buffer_size(bytes)?;
-    }
-    let stream = socket.connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 /// Sends the request and reads the head of the answer that counts.

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
@@ -23,6 +21,7 @@ use crate::state::snapshot::Listener;
 use super::exchange::{Next, exchange};
 use super::inbox::{Inbox, NoHead};
 use super::secure::secure;
+use super::socket::adopt;
 use super::stream::Stream;
 
 /// How long a client may go on sending after the proxy's last answer on its connection.
@@ -63,7 +62,7 @@ pub async fn serve(context: Context, connection: Connection) {
         // Accepted in the instant in which a reload took its listener away.
         return;
     };
-    let stream = match adopt(fd.into(), &listener) {
+    let stream = match adopt(fd.into(), listener.settings.receive_buffer_bytes) {
         Ok(stream) => stream,
         Err(error) => {
             debug!(%peer, %error, "connection lost at accept");
@@ -187,14 +186,4 @@ impl ClientConnection {
         // Whatever happens here, the connection is over.
         let _: Result<io::Result<u64>, _> = timeout(LINGER, drain).await;
     }
-}
-
-/// Takes an accepted socket into the worker's runtime.
-fn adopt(socket: std::net::TcpStream, listener: &Listener) -> io::Result<TcpStream> {
-    let options = SockRef::from(&socket);
-    options.set_tcp_nodelay(true)?;
-    if let Some(bytes) = listener.settings.receive_buffer_bytes {
-        options.set_recv_buffer_size(bytes)?;
-    }
-    TcpStream::from_std(socket)
 }

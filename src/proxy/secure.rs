@@ -6,13 +6,13 @@ use std::sync::Arc;
 use rustls::HandshakeKind;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use crate::state::Shared;
 use crate::state::snapshot::Listener;
 
 use super::stream::Stream;
+use super::tls_stream::TlsStream;
 
 /// The client's stream once it is safe to speak on; `None` when there is nobody to speak to.
 pub async fn secure(
@@ -24,12 +24,12 @@ pub async fn secure(
     let (Some(config), Some(settings)) = (&listener.tls, &listener.settings.tls) else {
         return Some(Stream::Tcp(stream));
     };
-    let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
+    let handshake = TlsStream::accept(Arc::clone(config), stream);
     // The handshake's state is large and short-lived: it must not widen the connection's task.
     let outcome = timeout(settings.handshake_timeout, Box::pin(handshake)).await;
     let (stream, result) = match outcome {
         Ok(Ok(stream)) => {
-            let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+            let resumed = stream.session().handshake_kind() == Some(HandshakeKind::Resumed);
             (Some(stream), if resumed { "resumed" } else { "full" })
         }
         Ok(Err(error)) => {

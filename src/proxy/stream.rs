@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+
+use super::tls_stream::TlsStream;
 
 /// A connection to a client or a server. One size whatever is inside: the big kind is boxed.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub enum Stream {
     /// Plaintext.
     Tcp(TcpStream),
     /// TLS, we are the server.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
@@ -28,7 +29,7 @@ impl Stream {
     pub fn abort(&self) {
         let socket = match self {
             Self::Tcp(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
+            Self::Tls(tls) => tls.tcp(),
         };
         // A socket that is gone already needs no reset.
         let _ = SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
