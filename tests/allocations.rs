@@ -1,0 +1,166 @@
+//! What the proxy allocates: nothing for a message, a bounded number for a handshake.
+//! The proxy runs in this process under a counting allocator; the backend in one of its own.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed step of a test is a failed test"
+)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use tidegate::app;
+use tidegate::control::reload::Source;
+
+/// Most allocations of a plain upgrade, from accept to end; there were 34 when this was written.
+const MOST_FOR_A_HANDSHAKE: usize = 40;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+#[expect(unsafe_code, reason = "an allocator can't be made without")]
+// SAFETY: everything is passed on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn a_message_allocates_nothing_and_a_handshake_little() {
+    let backend = Backend::start();
+    let proxy = start_proxy(backend.address);
+
+    let mut session = open(proxy);
+    let message = least_of_rounds(|| round_trips(&mut session, 200));
+    assert_eq!(message, 0, "for 200 messages there and back");
+
+    let handshakes = least_of_rounds(|| {
+        for _ in 0..20 {
+            end(open(proxy));
+        }
+    });
+    let handshake = handshakes / 20;
+    assert!(handshake <= MOST_FOR_A_HANDSHAKE, "{handshake}");
+}
+
+/// Allocations of what was done, the least of some times: the control thread has work of its own.
+fn least_of_rounds(mut work: impl FnMut()) -> usize {
+    let count = |_| {
+        let before = ALLOCATIONS.load(Relaxed);
+        work();
+        ALLOCATIONS.load(Relaxed) - before
+    };
+    (0..10).map(count).min().unwrap()
+}
+
+struct Backend {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Backend {
+    fn start() -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["echo", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let output = process.stdout.as_mut().unwrap();
+        BufReader::new(output).read_line(&mut line).unwrap();
+        let address = line.trim().rsplit(' ').next().unwrap().parse().unwrap();
+        Self { process, address }
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        // It may have gone by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn start_proxy(backend: SocketAddr) -> SocketAddr {
+    let config = format!(
+        r#"
+        server.workers = 1
+        log.level = "error"
+        admin.bind = "off"
+        listener.a.bind = "127.0.0.1:0"
+        route = [{{ upstream = "u" }}]
+        upstream.u.servers = ["{backend}"]
+        "#
+    );
+    let (started, addresses) = mpsc::channel();
+    thread::spawn(move || {
+        let told = app::run(Source::Embedded(config), |addresses| {
+            started.send(addresses).unwrap();
+        });
+        told.unwrap();
+    });
+    let addresses = addresses.recv_timeout(Duration::from_secs(20)).unwrap();
+    addresses.listeners[0].1
+}
+
+fn open(proxy: SocketAddr) -> TcpStream {
+    const REQUEST: &[u8] = b"GET /ws HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let mut stream = TcpStream::connect(proxy).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    stream.write_all(REQUEST).unwrap();
+    let (mut head, mut length) = ([0; 1024], 0);
+    while !head[..length].ends_with(b"\r\n\r\n") {
+        length += stream.read(&mut head[length..]).unwrap();
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "));
+    stream
+}
+
+fn round_trips(session: &mut TcpStream, count: usize) {
+    // A masked binary frame of 128 bytes, the key all zeros; its echo is not masked.
+    let mut frame = [7; 136];
+    frame[..8].copy_from_slice(&[0x82, 0xfe, 0, 128, 0, 0, 0, 0]);
+    let mut echo = [0; 132];
+    for _ in 0..count {
+        session.write_all(&frame).unwrap();
+        session.read_exact(&mut echo).unwrap();
+    }
+    assert_eq!(echo[4..], frame[8..]);
+}
+
+/// Closes in order and waits until the proxy has let go.
+fn end(mut session: TcpStream) {
+    session
+        .write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8])
+        .unwrap();
+    let mut rest = [0; 64];
+    while session.read(&mut rest).unwrap() > 0 {}
+}
