@@ -8,11 +8,11 @@ use tracing::{debug, warn};
 use crate::config::model;
 use crate::logic::refusal::{BackendFault, BackendTimeout, Refusal, Shortage};
 use crate::logic::request::{ClientKey, Malformed, ResponseHead};
+use crate::runtime::socket::connect;
 use crate::state::server::{Phase, Server, Ticket};
 use crate::state::upstream::Upstream;
 
 use super::inbox::{Inbox, NoHead};
-use super::socket::connect;
 use super::stream::Stream;
 
 /// Largest head of a backend's answer.

@@ -14,6 +14,7 @@ use tracing::debug;
 use crate::logic::answer::Answer;
 use crate::logic::refusal::Refusal;
 use crate::logic::request::RequestHead;
+use crate::runtime::socket::adopt;
 use crate::runtime::workers::{Connection, Presence};
 use crate::state::Shared;
 use crate::state::snapshot::Listener;
@@ -21,7 +22,6 @@ use crate::state::snapshot::Listener;
 use super::exchange::{Next, exchange};
 use super::inbox::{Inbox, NoHead};
 use super::secure::secure;
-use super::socket::adopt;
 use super::stream::Stream;
 
 /// How long a client may go on sending after the proxy's last answer on its connection.

@@ -10,7 +10,6 @@ pub mod passing;
 pub mod relay;
 pub mod scratch;
 pub mod secure;
-pub mod socket;
 pub mod stream;
 pub mod tls_stream;
 pub mod upgrade;

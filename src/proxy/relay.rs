@@ -44,6 +44,8 @@ struct Half {
     unflushed: bool,
     /// What the session was last told of what waits here.
     weighed: usize,
+    /// The peer has ended its side of the stream.
+    ended: bool,
     shut: bool,
 }
 
@@ -125,7 +127,10 @@ impl Relay {
                 }
                 Poll::Ready(Err(_)) => self.session.broken(from, now),
                 Poll::Ready(Ok(())) => match buf.filled().len() {
-                    0 => self.session.end_of_stream(from, now),
+                    0 => {
+                        self.half(from).ended = true;
+                        self.session.end_of_stream(from, now);
+                    }
                     read => self.pass(from, scratch, read, cx, now),
                 },
             }
@@ -315,6 +320,7 @@ impl Half {
             early,
             unflushed: false,
             weighed: 0,
+            ended: false,
             shut: false,
         }
     }
@@ -363,7 +369,10 @@ impl Half {
 
     /// Ends our side of the stream, once.
     fn shut(&mut self, cx: &mut Context<'_>) {
-        if let Some(stream) = self.stream.as_mut()
+        if self.ended && self.stream.as_ref().is_some_and(|stream| !stream.is_tls()) {
+            // Both sides are over: the close says it, and saves a call.
+            self.stream = None;
+        } else if let Some(stream) = self.stream.as_mut()
             && !self.shut
         {
             // An error here means that the peer is gone, which is what was wanted.

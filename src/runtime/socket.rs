@@ -3,13 +3,21 @@
 use std::io;
 use std::net::SocketAddr;
 
-use socket2::SockRef;
+use socket2::{SockRef, Socket};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Most bytes that a socket takes before they are on their way. What is on its way is the
 /// congestion window's to decide, so a long fat link stays full; what only waits would be held a
 /// second time, megabytes of it, for a peer that does not read.
 const MAX_UNSENT_BYTES: u32 = 128 * 1024;
+
+/// Sets what the sockets accepted from this one inherit, so that it costs nothing per connection.
+///
+/// # Errors
+/// When the kernel does not know an option.
+pub fn prepare_listener(socket: &Socket) -> io::Result<()> {
+    prepare(SockRef::from(socket))
+}
 
 /// Takes an accepted socket into the worker's runtime.
 ///
@@ -22,9 +30,7 @@ pub fn adopt(
     if let Some(bytes) = receive_buffer_bytes {
         bound_receive_buffer(SockRef::from(&socket), bytes)?;
     }
-    let stream = TcpStream::from_std(socket)?;
-    prepare(&stream)?;
-    Ok(stream)
+    TcpStream::from_std(socket)
 }
 
 /// Connects to a server.
@@ -44,7 +50,7 @@ pub async fn connect(
         bound_receive_buffer(SockRef::from(&socket), bytes)?;
     }
     let stream = socket.connect(address).await?;
-    prepare(&stream)?;
+    prepare(SockRef::from(&stream))?;
     Ok(stream)
 }
 
@@ -54,8 +60,7 @@ fn bound_receive_buffer(socket: SockRef<'_>, bytes: usize) -> io::Result<()> {
     socket.set_recv_buffer_size(bytes / 2)
 }
 
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    let options = SockRef::from(stream);
-    options.set_tcp_nodelay(true)?;
-    options.set_tcp_notsent_lowat(MAX_UNSENT_BYTES)
+fn prepare(socket: SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(MAX_UNSENT_BYTES)
 }
