@@ -2,13 +2,10 @@
 //! answer, and try another server for as long as no byte of an answer has come.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustix::io::Errno;
-use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, warn};
 
@@ -16,6 +13,7 @@ use crate::config::model;
 use crate::logic::balance::Unavailable;
 use crate::logic::refusal::{BackendFault, BackendTimeout, Refusal, Shortage};
 use crate::logic::request::{ClientKey, Malformed, ResponseHead};
+use crate::runtime::socket::connect;
 use crate::state::server::{Phase, Server, Ticket};
 use crate::state::upstream::{Pick, Seeker, Upstream};
 
@@ -181,20 +179,6 @@ async fn attempt(
     let mut inbox = Inbox::default();
     let head = converse(&mut stream, &mut inbox, request, deadline).await?;
     Ok((stream, head, inbox))
-}
-
-async fn connect(address: SocketAddr, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    if let Some(bytes) = receive_buffer {
-        // Before the connect: it decides the window that the handshake announces.
-        SockRef::from(&socket).set_recv_buffer_size(bytes)?;
-    }
-    let stream = socket.connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 /// Sends the request and reads the head of the answer that counts.

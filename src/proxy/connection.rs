@@ -7,15 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use crate::logic::answer::Answer;
 use crate::logic::refusal::Refusal;
 use crate::logic::request::RequestHead;
+use crate::runtime::socket::adopt;
 use crate::runtime::workers::{Connection, Presence};
 use crate::state::Shared;
 use crate::state::snapshot::Listener;
@@ -64,7 +63,7 @@ pub async fn serve(context: Context, connection: Connection) {
         // Accepted in the instant in which a reload took its listener away.
         return;
     };
-    let stream = match adopt(fd.into(), &listener) {
+    let stream = match adopt(fd.into(), listener.settings.receive_buffer_bytes) {
         Ok(stream) => stream,
         Err(error) => {
             debug!(%peer, %error, "connection lost at accept");
@@ -224,14 +223,4 @@ impl ClientConnection {
         // Whatever happens here, the connection is over.
         let _: Result<io::Result<u64>, _> = timeout(LINGER, drain).await;
     }
-}
-
-/// Takes an accepted socket into the worker's runtime.
-fn adopt(socket: std::net::TcpStream, listener: &Listener) -> io::Result<TcpStream> {
-    let options = SockRef::from(&socket);
-    options.set_tcp_nodelay(true)?;
-    if let Some(bytes) = listener.settings.receive_buffer_bytes {
-        options.set_recv_buffer_size(bytes)?;
-    }
-    TcpStream::from_std(socket)
 }

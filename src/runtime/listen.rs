@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::socket::prepare_listener;
+
 /// Connections the kernel may hold for us before we accept them; `net.core.somaxconn` caps it.
 const BACKLOG: i32 = 4096;
 
@@ -33,6 +35,7 @@ impl ListenSocket {
             // "[::]:80" beside "0.0.0.0:80" must not collide.
             socket.set_only_v6(true)?;
         }
+        prepare_listener(&socket)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let local = socket.local_addr()?.as_socket();

@@ -4,4 +4,5 @@ pub mod acceptor;
 pub mod descriptors;
 pub mod listen;
 pub mod signals;
+pub mod socket;
 pub mod workers;
