@@ -134,7 +134,8 @@ impl Process {
             count,
         ));
 
-        let capacity = Capacity::new(max_connections(&config, descriptors));
+        let sessions = max_connections(&config, descriptors);
+        let capacity = Capacity::new(sessions);
         let workers = Arc::new(start_workers(count, &shared)?);
         let listeners = Listeners::new(Arc::clone(&workers), capacity.clone(), metrics);
         let drains = Drains::new(&shared);
@@ -164,7 +165,7 @@ impl Process {
         let admin = start_admin(&config, admin, &mut admin_tasks).await?;
         info!(
             workers = count,
-            sessions = max_connections(&config, descriptors),
+            sessions,
             descriptors,
             version = env!("CARGO_PKG_VERSION"),
             "ready"

@@ -107,8 +107,14 @@ fn announce(addresses: &Addresses, backends: &[SocketAddr]) -> io::Result<()> {
         writeln!(out, "metrics     http://{admin}/metrics")?;
         writeln!(out, "readiness   http://{admin}/readyz")?;
     }
-    writeln!(
-        out,
-        "\nTry it:      python3 -m websockets ws://ADDRESS/   (Ctrl-C here stops the demo)"
-    )
+    let target = addresses
+        .listeners
+        .first()
+        .map(|(_, address)| address.to_string());
+    let target = target.unwrap_or_default();
+    writeln!(out, "\nTry it:      python3 -m websockets ws://{target}/")?;
+    if let Some(admin) = addresses.admin {
+        writeln!(out, "             tidegate status --admin http://{admin}")?;
+    }
+    writeln!(out, "Ctrl-C here stops the demo.")
 }

@@ -7,8 +7,8 @@ use crate::control::reload::Source;
 
 use super::{ConfigFile, fail};
 
-/// Serve in the foreground. SIGHUP reloads the configuration, SIGTERM and SIGQUIT drain and stop,
-/// a second SIGTERM or SIGINT stops now.
+/// Serve in the foreground. SIGHUP reloads the configuration, SIGUSR1 reopens the access log,
+/// SIGTERM and SIGQUIT drain and stop; SIGINT, or a second SIGTERM, stops now.
 #[derive(clap::Args, Debug)]
 pub struct Run {
     #[command(flatten)]

@@ -291,8 +291,12 @@ pub fn reopen_logs(shared: &Shared) {
 /// How many client connections a configuration allows under a limit of descriptors.
 pub fn max_connections(config: &Config, descriptors: u64) -> usize {
     let possible = descriptors::sessions(descriptors);
-    config
-        .server
-        .max_connections
-        .map_or(possible, |max| max.min(possible))
+    let wanted = config.server.max_connections.unwrap_or(possible);
+    if wanted > possible {
+        warn!(
+            wanted,
+            possible, descriptors, "max_connections is more than the descriptors allow"
+        );
+    }
+    wanted.min(possible)
 }

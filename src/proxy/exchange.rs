@@ -103,7 +103,9 @@ fn admit(route: &Route, caller: &Client, request: &Request) -> Result<(), Refusa
         return Err(Refusal::Address);
     }
     match route.settings.action {
-        Action::Proxy { .. } => route.settings.accept.admits(request.is_websocket()),
+        Action::Proxy { .. } if request.is_websocket() => route.settings.accept.admits(true),
+        // Plain requests are not proxied yet, whichever kinds the route takes.
+        Action::Proxy { .. } => Err(Refusal::UpgradeRequired),
         Action::Respond { .. } | Action::RedirectHttps => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use prometheus::{IntCounter, IntGauge};
@@ -35,6 +35,7 @@ struct CapacityInner {
     open: AtomicUsize,
     max: AtomicUsize,
     freed: Notify,
+    told: AtomicBool,
 }
 
 impl Capacity {
@@ -44,6 +45,7 @@ impl Capacity {
             open: AtomicUsize::new(0),
             max: AtomicUsize::new(max),
             freed: Notify::new(),
+            told: AtomicBool::new(false),
         };
         Self {
             inner: Arc::new(inner),
@@ -74,12 +76,23 @@ impl Capacity {
 
     // Only the acceptor, on one thread, takes room: a check and an add can't race.
     async fn room(&self) {
+        self.tell_when_full();
         loop {
             let freed = self.inner.freed.notified();
             if self.open() < self.inner.max.load(Relaxed) {
                 return;
             }
             freed.await;
+        }
+    }
+
+    /// Says so when it becomes full; again only after there was room to speak of.
+    fn tell_when_full(&self) {
+        let (open, max) = (self.open(), self.inner.max.load(Relaxed));
+        if open >= max && !self.inner.told.swap(true, Relaxed) {
+            warn!(max, "all connections in use, new ones wait in the kernel");
+        } else if open < max - max / 10 {
+            self.inner.told.store(false, Relaxed);
         }
     }
 

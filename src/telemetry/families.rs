@@ -80,7 +80,7 @@ families! {
     PING_RTT = "ping_rtt_seconds" Histogram ["route", "side"]
         "Round trip of the proxy's own pings.";
     SERVER_UP = "server_up" Gauge ["upstream", "server"]
-        "1 when the server takes new connections, 0 when it failed its checks.";
+        "1 while the server passes its active checks, 0 when it failed them; drained and ejected ones are in the admin API.";
     SERVER_CONNECTIONS = "server_connections" Gauge ["upstream", "server"]
         "Live WebSockets and requests in flight of a server.";
     SERVER_FAILURES = "server_failures_total" Counter ["upstream", "server", "phase"]

@@ -37,7 +37,7 @@ pub(in crate::config) static ROUTE: Section<Route> = Section::<Route>::new(&[
         ("websocket", Word::Is(Accept::WebSocket)),
         ("http", Word::Later),
         ("both", Word::Is(Accept::Both)),
-    ]), Acts, "With `\"websocket\"` a plain request gets 426."),
+    ]), Acts, "With `\"websocket\"` a plain request gets 426; until plain requests are proxied it does with `\"both\"` too."),
     key!("rewrite" => rewrite, Maybe(At(PLAIN_PATH)), Acts,
         "Replaces the part of the path that `path` matched, towards the backend."),
     key!("handshake" => handshake, Words(&[

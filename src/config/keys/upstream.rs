@@ -43,7 +43,7 @@ pub(in crate::config) static UPSTREAM: Section<Upstream> = Section::<Upstream>::
     key!("max_handshakes" => max_handshakes, ZeroIsNone(MAX_COUNT), Acts,
         "Handshakes per server at a time, more wait; 0 is any number."),
     key!("queue_length" => queue_length, Count(0, MAX_COUNT), Acts,
-        "Most requests that wait; then 503 with Retry-After."),
+        "Most requests that wait for a server at its `max_handshakes` or `max_connections`; then 503 with Retry-After."),
     key!("queue_timeout" => queue_timeout, Time(MIN_TIME, MAX_TIME), Acts,
         "How long a request may wait; then 503 with Retry-After."),
     key!("on_server_down" => on_server_down, Words(&[
@@ -106,7 +106,7 @@ static HEALTH_CHECK: Section<HealthCheck> = Section::new(&[
     key!("interval" => interval, Time(MIN_INTERVAL, MAX_TIME), Acts, "Time between checks, jittered."),
     key!("timeout" => timeout, Time(MIN_TIME, MAX_TIME), Acts, "How long a check may take; the next one waits for its end."),
     key!("rise" => rise, Count(1, MAX_CHECKS), Acts, "Good checks in a row that bring a server up."),
-    key!("fall" => fall, Count(1, MAX_CHECKS), Acts, "Bad checks in a row that take it down."),
+    key!("fall" => fall, Count(1, MAX_CHECKS), Acts, "Bad checks in a row that take it down; the first check of a server decides alone."),
 ]);
 
 static PASSIVE: Section<Passive> = Section::new(&[
