@@ -33,6 +33,7 @@ fn servers(count: u16) -> Vec<ServerView> {
             up: true,
             ejected: false,
             full: false,
+            busy: false,
             tried: false,
         })
         .collect()

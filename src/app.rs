@@ -244,6 +244,8 @@ impl Process {
         self.reload_requests.close();
         self.reloader.listeners.close();
         let within = grace.saturating_sub(CLOSING_TIME).max(grace / 2);
+        // From here on nothing else sends sessions away.
+        self.reloader.tending.abort_all();
         let drains = &self.reloader.drains;
         drains.stop_all();
         drains.start(DrainOrder {

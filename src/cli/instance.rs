@@ -26,7 +26,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// Which running instance.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Where {
-    /// The configuration file of the instance: its [admin] says where it answers.
+    /// The configuration file of the instance: its `[admin]` says where it answers.
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_FILE)]
     config: PathBuf,
     /// Where it answers, instead of what a file says.

@@ -156,7 +156,9 @@ fn goes_by_load(upstream: &Upstream) -> bool {
 /// Whether the client would go to another server, were it to come now.
 fn is_away(upstream: &Upstream, live: &Live, now: Instant) -> bool {
     let home = upstream.home(&ClientKey::of(live.client), now);
-    home.is_some_and(|home| home != live.server.id)
+    // What a server that is down or leaves still holds is its drain's business, or nobody's.
+    let serves = |(server, _): &(Arc<Server>, _)| Arc::ptr_eq(server, &live.server);
+    home.is_some_and(|home| home != live.server.id) && upstream.holdings(now).iter().any(serves)
 }
 
 /// Waits until those of the sessions that were told to end have ended.

@@ -207,7 +207,12 @@ impl Reloader {
         before: &Snapshot,
     ) -> Result<Arc<Snapshot>, Refused> {
         let (metrics, servers) = (&self.shared.metrics, &self.shared.servers);
-        prepare(config, Some(before), &self.ticketer, metrics, servers).await
+        let prepared = prepare(config, Some(before), &self.ticketer, metrics, servers).await;
+        if prepared.is_err() {
+            // Servers that only a refused configuration has leave no gauge behind.
+            servers.prune();
+        }
+        prepared
     }
 
     fn tend(&mut self, snapshot: &Snapshot) {

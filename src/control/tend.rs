@@ -90,6 +90,7 @@ impl Checkers {
             let server = &member.server;
             let Some(check) = upstream.settings.health_check.clone() else {
                 server.unchecked(Instant::now());
+                drains.stop_server(server, EndReason::ServerDown);
                 continue;
             };
             self.by_server.entry(server.key.clone()).or_insert_with(|| {
@@ -161,7 +162,9 @@ impl Checker {
     fn went_down(&self, error: Option<impl std::fmt::Display>) {
         let error = error.map(|error| error.to_string()).unwrap_or_default();
         warn!(server = ?self.server, error, "server down");
-        if self.upstream.settings.on_server_down == OnServerDown::Close {
+        // Whoever is sent away already goes at that pace and for that reason.
+        let stay = self.server.dismissed().is_none();
+        if stay && self.upstream.settings.on_server_down == OnServerDown::Close {
             let within = self.upstream.settings.drain;
             self.drains
                 .start_server(&self.server, EndReason::ServerDown, within);

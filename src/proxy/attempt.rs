@@ -14,6 +14,7 @@ use crate::logic::balance::Unavailable;
 use crate::logic::refusal::{BackendFault, BackendTimeout, Refusal, Shortage};
 use crate::logic::request::{ClientKey, Malformed, ResponseHead};
 use crate::runtime::socket::connect;
+use crate::state::Shared;
 use crate::state::server::{Phase, Server, Ticket};
 use crate::state::upstream::{Pick, Seeker, Upstream};
 
@@ -69,6 +70,7 @@ struct Failure {
 /// # Errors
 /// The failure of the last attempt when all failed, 503 when there was no server.
 pub async fn reach(
+    shared: &Shared,
     upstream: &Upstream,
     client: &ClientKey,
     request: &[u8],
@@ -80,7 +82,7 @@ pub async fn reach(
     };
     let mut outcome = Unreached::by(Shortage::NoServer);
     for retries in 0..=upstream.settings.retries {
-        let pick = match find(upstream, &mut seeker).await {
+        let pick = match find(shared, upstream, &mut seeker).await {
             Ok(pick) => pick,
             Err(Shortage::NoServer) => break,
             Err(shortage) => {
@@ -123,7 +125,7 @@ pub async fn reach(
 }
 
 /// The next server for this request: at once where there is one, else in its turn.
-async fn find(upstream: &Upstream, seeker: &mut Seeker) -> Result<Pick, Shortage> {
+async fn find(shared: &Shared, upstream: &Upstream, seeker: &mut Seeker) -> Result<Pick, Shortage> {
     let now = std::time::Instant::now();
     match upstream.pick(seeker, now) {
         Ok(pick) => return Ok(pick),
@@ -133,9 +135,13 @@ async fn find(upstream: &Upstream, seeker: &mut Seeker) -> Result<Pick, Shortage
     let waiting = upstream.wait(seeker, now).ok_or(Shortage::QueueFull)?;
     // From its first wait on, so that retries do not wait as long again.
     let deadline = waiting.since() + upstream.settings.queue_timeout;
-    match timeout_at(deadline.into(), waiting.turn()).await {
-        Ok(handed) => handed.map_err(|_| Shortage::NoServer),
-        Err(_) => Err(Shortage::QueueTimeout),
+    tokio::select! {
+        biased;
+        outcome = timeout_at(deadline.into(), waiting.turn()) => match outcome {
+            Ok(handed) => handed.map_err(|_| Shortage::NoServer),
+            Err(_) => Err(Shortage::QueueTimeout),
+        },
+        () = shared.drained() => Err(Shortage::Draining),
     }
 }
 

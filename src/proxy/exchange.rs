@@ -110,7 +110,7 @@ fn admit(route: &Route, caller: &Client, request: &Request) -> Result<(), Refusa
     }
 }
 
-/// Answers with a refusal; `request` as in [`conclude`].
+/// Answers with a refusal; `request` is the one that was understood, if one was.
 pub async fn refuse(
     client: ClientConnection,
     visit: Visit,

@@ -123,7 +123,8 @@ impl Upgrade {
         };
         let mut head = Vec::with_capacity(1024);
         outbound.write_to(&mut head);
-        reach(&self.upstream, &self.caller.key(), &head).await
+        let shared = &self.context.shared;
+        reach(shared, &self.upstream, &self.caller.key(), &head).await
     }
 
     /// Holds the backend's 101 against the offer, passes it on and starts the relay.

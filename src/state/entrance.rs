@@ -17,6 +17,10 @@ use crate::logic::balance::{Chooser, Kind, Queue, Turn, Unavailable, Verdict};
 
 use super::upstream::{Pick, Seeker, Upstream};
 
+/// How many who can't use what is free are passed over in search of one who can: with a long queue
+/// of those who have tried the same server, each place would otherwise cost a walk through all.
+const MAX_PASSED_OVER: usize = 64;
+
 /// An upstream's entrance.
 pub struct Entrance {
     desk: Mutex<Desk>,
@@ -129,12 +133,17 @@ impl Entrance {
             ..
         } = &mut *desk;
         let upstream = in_force.upgrade();
+        let mut passed_over = 0;
         let served = queue.serve(|Waiter { seeker, .. }| {
             let upstream = upstream.as_ref().ok_or(Unavailable::Down);
             match upstream.and_then(|upstream| upstream.choose(chooser, seeker, now)) {
                 // Nobody has more servers to choose from than one who has tried none.
                 Err(Unavailable::Full) if seeker.tried.is_empty() => Verdict::Stop,
-                Err(Unavailable::Full) => Verdict::Wait,
+                Err(Unavailable::Full) if passed_over >= MAX_PASSED_OVER => Verdict::Stop,
+                Err(Unavailable::Full) => {
+                    passed_over += 1;
+                    Verdict::Wait
+                }
                 outcome => Verdict::Over(outcome),
             }
         });

@@ -292,10 +292,14 @@ impl Server {
         }
     }
 
-    /// Whether it has as many connections or handshakes as it may have.
-    pub fn is_full(&self, max_connections: Option<u32>, max_handshakes: Option<u32>) -> bool {
+    /// Whether it has as many connections as it may have.
+    pub fn is_full(&self, max_connections: Option<u32>) -> bool {
         max_connections.is_some_and(|max| self.load() >= max)
-            || max_handshakes.is_some_and(|max| self.handshakes() >= max)
+    }
+
+    /// Whether it has as many handshakes under way as it may have.
+    pub fn is_busy(&self, max_handshakes: Option<u32>) -> bool {
+        max_handshakes.is_some_and(|max| self.handshakes() >= max)
     }
 
     /// Counts one more connection, and its handshake, until the places are dropped.

@@ -205,6 +205,7 @@ impl Upstream {
     fn roomy_views(&self, members: &[Member], now: Instant) -> impl Iterator<Item = ServerView> {
         members.iter().map(move |member| ServerView {
             full: false,
+            busy: false,
             ..member.view(&self.settings, &[], now)
         })
     }
@@ -237,7 +238,8 @@ impl Member {
             backup: spec.backup,
             up: server.is_up() && !server.orders.is_draining(),
             ejected: server.is_ejected(now),
-            full: server.is_full(spec.max_connections, upstream.max_handshakes),
+            full: server.is_full(spec.max_connections),
+            busy: server.is_busy(upstream.max_handshakes),
             tried: tried.contains(&server.id),
         }
     }

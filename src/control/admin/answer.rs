@@ -24,6 +24,8 @@ pub(super) enum Fault {
     Body(#[from] serde_json::Error),
     #[error("body: larger than {0} bytes, or cut short")]
     BodySize(usize),
+    #[error("body: took too long")]
+    BodyTimeout,
     #[error("nothing to do: {0}")]
     Nothing(&'static str),
     #[error("the process is stopping")]
@@ -37,6 +39,7 @@ impl Fault {
             Self::Parameter { .. } | Self::Body(_) | Self::BodySize(_) | Self::Nothing(_) => {
                 StatusCode::BAD_REQUEST
             }
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

@@ -6,6 +6,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::Request;
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::config::{defaults, duration};
 
@@ -13,6 +14,8 @@ use super::answer::Fault;
 
 /// Largest body of a call.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+/// How long a caller may take for it.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The value of a parameter of the query, decoded; the first where there are several.
 pub(super) fn query<B>(request: &Request<B>, name: &str) -> Option<String> {
@@ -26,8 +29,9 @@ pub(super) fn query<B>(request: &Request<B>, name: &str) -> Option<String> {
 /// The body as JSON; an empty one is an empty object.
 pub(super) async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Fault> {
     let body = Limited::new(request.into_body(), MAX_BODY_BYTES).collect();
-    let bytes = body
+    let bytes = timeout(BODY_TIMEOUT, body)
         .await
+        .map_err(|_| Fault::BodyTimeout)?
         .map_err(|_| Fault::BodySize(MAX_BODY_BYTES))?
         .to_bytes();
     let bytes = if bytes.is_empty() { b"{}" } else { &bytes[..] };

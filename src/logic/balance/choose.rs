@@ -16,6 +16,8 @@ pub struct ServerView {
     pub ejected: bool,
     /// At its `max_connections`.
     pub full: bool,
+    /// At its `max_handshakes`: worth waiting for, not worth a backup.
+    pub busy: bool,
     /// This connection has failed there already.
     pub tried: bool,
 }
@@ -88,7 +90,7 @@ impl Chooser {
             .views
             .iter()
             .any(|view| !view.backup && view.is_available());
-        self.gather(|view| view.backup == backup && view.is_available());
+        self.gather(|view| view.backup == backup && view.is_available() && !view.busy);
     }
 
     fn gather(&mut self, may_be_picked: impl Fn(&ServerView) -> bool) {
@@ -149,6 +151,7 @@ mod tests {
                 up: true,
                 ejected: false,
                 full: false,
+                busy: false,
                 tried: false,
             })
             .collect()
