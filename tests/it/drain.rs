@@ -142,16 +142,15 @@ fn a_removed_server_that_comes_back_keeps_who_is_left() {
     held.iter_mut().for_each(|socket| socket.echo("spared"));
 }
 
-#[test]
-fn a_server_that_fails_its_checks_is_left_with_1012_and_no_further_once_it_is_back() {
-    let healthy = Arc::new(AtomicBool::new(true));
-    let checked = Arc::clone(&healthy);
-    let backend = Backend::script(move |mut visit| {
+/// A server whose health can be switched; WebSockets it takes either way.
+fn checked(healthy: &Arc<AtomicBool>) -> Backend {
+    let healthy = Arc::clone(healthy);
+    Backend::script(move |mut visit| {
         let Some(head) = visit.connection.read_head() else {
             return;
         };
         if head.contains("GET /health") {
-            let status = if checked.load(Ordering::Acquire) {
+            let status = if healthy.load(Ordering::Acquire) {
                 "200 OK"
             } else {
                 "500 No"
@@ -164,7 +163,13 @@ fn a_server_that_fails_its_checks_is_left_with_1012_and_no_further_once_it_is_ba
         let answer = crate::support::backend::switching_protocols(&head, "");
         visit.connection.send(answer);
         visit.hold();
-    });
+    })
+}
+
+#[test]
+fn a_server_that_fails_its_checks_is_left_with_1012_and_no_further_once_it_is_back() {
+    let healthy = Arc::new(AtomicBool::new(true));
+    let backend = checked(&healthy);
     let setup = Setup::to(&[&backend])
         .with("upstream.echo", "on_server_down = \"close\"\ndrain = \"10s\"")
         .with(
@@ -189,4 +194,19 @@ fn a_server_that_fails_its_checks_is_left_with_1012_and_no_further_once_it_is_ba
         let closed = proxy.metrics();
         closed.sum("tidegate_websockets_closed_total", &labels) >= 1.0
     });
+}
+
+#[test]
+fn a_server_freed_of_its_checks_while_it_is_down_keeps_whoever_comes() {
+    let backend = checked(&Arc::new(AtomicBool::new(false)));
+    let closing = Setup::to(&[&backend]).with("upstream.echo", "on_server_down = \"close\"");
+    let checking = closing.clone().with(
+        "upstream.echo.health_check",
+        "type = \"http\"\npath = \"/health\"\ninterval = \"100ms\"\ntimeout = \"1s\"",
+    );
+    let proxy = Tidegate::start(&checking);
+    proxy.wait_for_metric("tidegate_server_up", &[("upstream", "echo")], 0.0);
+    proxy.reload_with(&closing);
+    let mut tunnel = proxy.tunnel();
+    assert!(tunnel.is_silent_for(Duration::from_millis(300)));
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::support::crowd::Crowd;
 use crate::support::request::Request;
@@ -111,6 +111,18 @@ fn a_client_that_waits_too_long_gets_503_with_retry_after() {
     echo.let_in(1);
     assert_eq!(first.answer().status, 101);
     assert_eq!(paths(&echo), ["/first"]);
+}
+
+#[test]
+fn those_who_wait_hear_503_at_once_when_the_process_stops() {
+    let echo = Echo::holding();
+    let proxy = behind(&echo, "max_handshakes = 1\nqueue_timeout = \"60s\"");
+    let _first = ask(&proxy, "/first");
+    wait_until("the first to be in hand", || echo.shaking() == 1);
+    let mut second = ask(&proxy, "/second");
+    wait_for_queue(&proxy, 1);
+    proxy.signal(Signal::TERM);
+    assert_unavailable(&mut second, "shutting down");
 }
 
 #[test]

@@ -197,6 +197,14 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_primary_is_waited_for_and_no_backup_taken_in_its_place() {
+        let mut servers = servers(2);
+        servers[1].backup = true;
+        servers[0].busy = true;
+        assert_eq!(chosen(&servers), Err(Unavailable::Full));
+    }
+
+    #[test]
     fn when_all_that_are_up_are_ejected_none_is() {
         let mut servers = servers(3);
         servers[0].ejected = true;
