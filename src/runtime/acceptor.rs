@@ -146,7 +146,7 @@ pub async fn accept(
         reason = "warns of types whose descriptor may change, which a Socket's can't; the successor is unsafe"
     )]
     let socket = AsyncFd::with_interest(socket.socket, Interest::READABLE)?;
-    loop {
+    'waiting: loop {
         let mut ready = socket.readable().await?;
         for _ in 0..ACCEPT_BATCH {
             capacity.room().await;
@@ -161,7 +161,7 @@ pub async fn accept(
                 }
                 Err(Errno::AGAIN) => {
                     ready.clear_ready();
-                    break;
+                    continue 'waiting;
                 }
                 Err(Errno::INTR | Errno::CONNABORTED | Errno::PERM | Errno::PROTO) => {}
                 Err(errno) => {
