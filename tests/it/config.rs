@@ -114,7 +114,8 @@ fn a_hundred_thousand_routes_load_in_time() {
     let begin = std::time::Instant::now();
     let config = config::parse(&text, "large.toml").unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(config.routes.len(), 100_000);
-    assert!(begin.elapsed().as_secs() < 5, "{:?}", begin.elapsed());
+    // It takes 1.6 s without optimisation; a square cost would take minutes, a slow day does not.
+    assert!(begin.elapsed().as_secs() < 60, "{:?}", begin.elapsed());
 }
 
 #[test]
