@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use crate::logic::answer::Answer;
@@ -25,6 +25,8 @@ use super::secure::secure;
 use super::stream::Stream;
 use super::visit::Visit;
 
+/// How long a silent connection may still ask for something when the process stops, and hear 503.
+const LAST_REQUEST: Duration = Duration::from_secs(2);
 /// How long a client may go on sending after the proxy's last answer on its connection.
 const LINGER: Duration = Duration::from_secs(2);
 /// How much of that is read away so that the answer is not destroyed by a reset.
@@ -155,9 +157,13 @@ impl ClientConnection {
         }
     }
 
-    /// Waits for the first byte of a request; not while the process stops.
+    /// Waits for the first byte of a request; not for long while the process stops.
     async fn wait_for_request(&mut self, shared: &Shared, wait: Duration) -> Waited {
         let first = self.inbox.first_byte(&mut self.stream);
+        let stopping = async {
+            shared.drained().await;
+            sleep(LAST_REQUEST).await;
+        };
         tokio::select! {
             biased;
             comes = timeout(wait, first) => match comes {
@@ -165,7 +171,7 @@ impl ClientConnection {
                 Ok(false) => Waited::Ended,
                 Err(_) => Waited::TimedOut,
             },
-            () = shared.drained() => Waited::Ended,
+            () = stopping => Waited::Ended,
         }
     }
 

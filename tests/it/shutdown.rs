@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::support::frame::{BINARY, Frame, TEXT};
+use crate::support::request::Request;
 use crate::support::swarm::Swarm;
 use crate::support::wait::wait_until;
 use crate::support::{Backend, Echo, Setup, Tidegate};
@@ -55,6 +56,23 @@ fn a_stopping_process_accepts_nobody_and_says_that_it_is_not_ready() {
     });
     assert_eq!(held.frame().close_code(), Some(1001));
     assert!(proxy.wait_for_exit().success());
+}
+
+#[test]
+fn a_handshake_that_comes_after_the_order_hears_503_with_retry_after() {
+    let echo = Echo::start();
+    let proxy = with_grace(&echo, "6s");
+    let _held = proxy.tunnel();
+    let mut late = proxy.connect();
+    proxy.wait_for_metric("tidegate_connections", &[("listener", "public")], 2.0);
+    proxy.signal(Signal::TERM);
+    wait_until("readyz to turn", || {
+        proxy.admin("GET /readyz").status == 503
+    });
+    late.send(Request::upgrade().bytes());
+    let answer = late.answer();
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.header("retry-after").is_some(), "{answer:?}");
 }
 
 #[test]
