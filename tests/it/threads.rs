@@ -56,7 +56,8 @@ fn there_are_as_many_workers_as_the_configuration_says() {
     assert_eq!(shares(&few, 4).len(), 4);
     assert!((few.metrics().sum("tidegate_workers", &[]) - 1.0).abs() < 0.5);
     assert!((many.metrics().sum("tidegate_workers", &[]) - 4.0).abs() < 0.5);
-    assert_eq!(many.process().threads() - few.process().threads(), 3);
+    assert_eq!(few.process().workers(), 1);
+    assert_eq!(many.process().workers(), 4);
 }
 
 #[test]

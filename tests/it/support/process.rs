@@ -13,6 +13,16 @@ impl Process {
         self.status("Threads:")
     }
 
+    /// How many of its threads are workers; others come and go with the work there is for them.
+    pub fn workers(self) -> usize {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.0)).unwrap();
+        tasks
+            .flatten()
+            .flat_map(|task| fs::read_to_string(task.path().join("comm")))
+            .filter(|name| name.starts_with("worker-"))
+            .count()
+    }
+
     /// How much memory it holds, in KiB.
     pub fn memory_kib(self) -> usize {
         self.status("VmRSS:")
