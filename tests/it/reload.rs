@@ -284,7 +284,7 @@ fn a_request_under_way_finishes_under_the_configuration_it_began_with() {
     assert_eq!((answer.status, answer.header("x-old")), (101, Some("yes")));
 }
 
-/// What must be the same after any number of reloads.
+/// What must not be more after any number of reloads.
 fn footprint(process: Process) -> (usize, usize) {
     (process.threads(), process.descriptors())
 }
@@ -305,8 +305,10 @@ fn a_hundred_reloads_lose_nothing_of_2000_talking_connections_under_load() {
         proxy.reload_with(&setup);
     }
     swarm.wait_for_rounds(1);
-    wait_until("threads and descriptors as before", || {
-        footprint(proxy.process()) == before
+    wait_until("no more threads and descriptors than before", || {
+        // Fewer will do: the thread that read the file at the start may still have been there before.
+        let (threads, descriptors) = footprint(proxy.process());
+        threads <= before.0 && descriptors <= before.1
     });
     let grown = proxy.process().memory_kib().saturating_sub(memory);
     assert!(grown < 4 * 1024, "{grown} KiB more after 100 reloads");
