@@ -72,11 +72,13 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
             // The handshake's state is large and short-lived.
             Box::pin(upgrade.run(client)).await
         }
-        (_, Ok(())) => {
-            let answer = own_answer(&route, &request);
-            visit.answered(answer.status());
-            conclude(client, answer, Some(&request)).await
-        }
+        (_, Ok(())) => match own_answer(&route, &request) {
+            Ok(answer) => {
+                visit.answered(answer.status());
+                conclude(client, answer, Some(&request)).await
+            }
+            Err(refusal) => refuse(client, visit, &refusal, Some(&request)).await,
+        },
     }
 }
 
@@ -103,9 +105,7 @@ fn admit(route: &Route, caller: &Client, request: &Request) -> Result<(), Refusa
         return Err(Refusal::Address);
     }
     match route.settings.action {
-        Action::Proxy { .. } if request.is_websocket() => route.settings.accept.admits(true),
-        // Plain requests are not proxied yet, whichever kinds the route takes.
-        Action::Proxy { .. } => Err(Refusal::UpgradeRequired),
+        Action::Proxy { .. } => route.settings.accept.admits(request.is_websocket()),
         Action::Respond { .. } | Action::RedirectHttps => Ok(()),
     }
 }
@@ -138,11 +138,12 @@ async fn conclude(mut client: ClientConnection, answer: Answer, request: Option<
     }
 }
 
-fn own_answer(route: &Route, request: &Request) -> Answer {
+fn own_answer(route: &Route, request: &Request) -> Result<Answer, Refusal> {
     match &route.settings.action {
-        Action::Respond { status } => Answer::of_status(*status),
-        Action::RedirectHttps => Answer::redirect(https_location(request)),
-        Action::Proxy { .. } => Refusal::UpgradeRequired.answer(),
+        Action::Respond { status } => Ok(Answer::of_status(*status)),
+        Action::RedirectHttps => Ok(Answer::redirect(https_location(request))),
+        // Plain requests are not proxied yet, whichever kinds the route takes.
+        Action::Proxy { .. } => Err(Refusal::UpgradeRequired),
     }
 }
 
