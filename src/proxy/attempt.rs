@@ -1,23 +1,21 @@
 //! Reaching a server: pick or wait for one, connect, send the request, read the head of the
 //! answer, and try another server for as long as no byte of an answer has come.
 
-use std::io;
 use std::sync::Arc;
 
-use rustix::io::Errno;
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
 use crate::config::model;
 use crate::logic::balance::Unavailable;
 use crate::logic::refusal::{BackendFault, BackendTimeout, Refusal, Shortage};
 use crate::logic::request::{ClientKey, Malformed, ResponseHead};
-use crate::runtime::socket::connect;
 use crate::state::Shared;
 use crate::state::server::{Phase, Server, Ticket};
 use crate::state::upstream::{Pick, Seeker, Upstream};
 
+use super::dial::{DialError, dial};
 use super::inbox::{Inbox, NoHead};
 use super::stream::Stream;
 
@@ -167,20 +165,7 @@ async fn attempt(
     settings: &model::Upstream,
     request: &[u8],
 ) -> Result<(Stream, ResponseHead, Inbox), Failure> {
-    let connecting = connect(server.key.address, settings.receive_buffer_bytes);
-    let mut stream = match timeout(settings.connect_timeout, connecting).await {
-        Ok(Ok(stream)) => Stream::Tcp(stream),
-        Ok(Err(error)) if is_our_shortage(&error) => {
-            warn!(?server, %error, "no socket to connect with");
-            return Err(Failure::ours());
-        }
-        Ok(Err(_)) => return Err(Failure::at_connect(BackendFault::Unreachable.into())),
-        Err(_) => {
-            return Err(Failure::at_connect(Refusal::Timeout(
-                BackendTimeout::Connect,
-            )));
-        }
-    };
+    let mut stream = dial(server, settings).await?;
     let deadline = Instant::now() + settings.handshake_timeout;
     let mut inbox = Inbox::default();
     let head = converse(&mut stream, &mut inbox, request, deadline).await?;
@@ -225,23 +210,19 @@ impl Unreached {
     }
 }
 
+impl From<DialError> for Failure {
+    fn from(error: DialError) -> Self {
+        // Out of sockets, another server would not help and this one is not to blame.
+        let blame = (!error.is_ours()).then_some(Phase::Connect);
+        Self {
+            refusal: error.refusal(),
+            blame,
+            answered: false,
+        }
+    }
+}
+
 impl Failure {
-    const fn at_connect(refusal: Refusal) -> Self {
-        Self {
-            refusal,
-            blame: Some(Phase::Connect),
-            answered: false,
-        }
-    }
-
-    const fn ours() -> Self {
-        Self {
-            refusal: Refusal::Unavailable(Shortage::Overloaded),
-            blame: None,
-            answered: false,
-        }
-    }
-
     fn of(no_head: NoHead, answered_before: bool) -> Self {
         let (refusal, answered) = match no_head {
             NoHead::Closed | NoHead::Failed(_) => (BackendFault::Closed.into(), false),
@@ -255,19 +236,6 @@ impl Failure {
             answered: answered || answered_before,
         }
     }
-}
-
-/// Whether a connect failed for want of descriptors, ports or memory of ours.
-fn is_our_shortage(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    let ours = [
-        Errno::MFILE,
-        Errno::NFILE,
-        Errno::NOBUFS,
-        Errno::NOMEM,
-        Errno::ADDRNOTAVAIL,
-    ];
-    errno.is_some_and(|errno| ours.contains(&errno))
 }
 
 fn malformed(fault: Malformed) -> Refusal {

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod attempt;
 pub mod connection;
+pub mod dial;
 pub mod exchange;
 pub mod inbox;
 pub mod passing;
