@@ -1,6 +1,7 @@
 //! The configuration as the rest of the program sees it: complete and valid by construction.
 //! Every default is filled in; "off" is `None`; what can't be wrong any more is its own type.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -14,7 +15,7 @@ use super::reader::Provenance;
 use crate::logic::balance;
 use crate::logic::limit::Rate;
 use crate::logic::request::OriginRule;
-use crate::logic::route::{Accept, HostPattern, PathPattern};
+use crate::logic::route::{Accept, HostPattern, PathPattern, Terms};
 use crate::logic::websocket::Settings;
 use crate::logic::websocket::handshake::Strictness;
 
@@ -235,6 +236,29 @@ pub struct Route {
     pub http: Http,
     /// `[route.headers]`.
     pub headers: Headers,
+}
+
+impl Route {
+    /// What it asks of a request.
+    pub fn terms(&self) -> Terms<'_> {
+        Terms {
+            allow: &self.access.allow,
+            deny: &self.access.deny,
+            origins: &self.access.origins,
+            accept: match self.action {
+                Action::Proxy { .. } => Some(self.accept),
+                Action::Respond { .. } | Action::RedirectHttps => None,
+            },
+        }
+    }
+
+    /// The path that its backend sees of one that it matches.
+    pub fn backend_path<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        match &self.rewrite {
+            Some(rewrite) => self.path.rewrite(path, rewrite).into(),
+            None => path.into(),
+        }
+    }
 }
 
 /// What a route does.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::config::model::Action;
 use crate::logic::answer::Answer;
 use crate::logic::refusal::Refusal;
-use crate::logic::request::{Client, Framing, Request, RequestHead, Scheme, access};
+use crate::logic::request::{Client, Framing, Request, RequestHead, Scheme};
 use crate::state::route::Route;
 
 use super::connection::{ClientConnection, Context};
@@ -47,21 +47,22 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
     let route = Arc::clone(route);
     drop(snapshot);
     visit.routed(&route);
-    let admitted = admit(&route, &caller, &request);
-    match (&route.upstream, admitted) {
+    let checked = route.settings.terms().check(&request, &caller);
+    match (&route.upstream, checked) {
         (_, Err(refusal)) => {
             if request.is_websocket() {
                 route.figures.handshake(refusal.status());
             }
             refuse(client, visit, &refusal, Some(&request)).await
         }
-        (Some(upstream), Ok(())) if request.is_websocket() => {
+        (Some(upstream), Ok(Some(offer))) => {
             let upstream = Arc::clone(upstream);
             let port = client.ends.local.port();
             let context = context.clone();
             let upgrade = Upgrade {
                 context,
                 request,
+                offer,
                 route,
                 upstream,
                 caller,
@@ -72,7 +73,7 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
             // The handshake's state is large and short-lived.
             Box::pin(upgrade.run(client)).await
         }
-        (_, Ok(())) => match own_answer(&route, &request) {
+        (_, Ok(_)) => match own_answer(&route, &request) {
             Ok(answer) => {
                 visit.answered(answer.status());
                 conclude(client, answer, Some(&request)).await
@@ -96,18 +97,6 @@ fn caller(client: &ClientConnection, request: &Request) -> Client {
         scheme,
         trusted,
     )
-}
-
-/// What a route asks of every request.
-fn admit(route: &Route, caller: &Client, request: &Request) -> Result<(), Refusal> {
-    let access = &route.settings.access;
-    if !access::admits(&access.allow, &access.deny, caller.address) {
-        return Err(Refusal::Address);
-    }
-    match route.settings.action {
-        Action::Proxy { .. } => route.settings.accept.admits(request.is_websocket()),
-        Action::Respond { .. } | Action::RedirectHttps => Ok(()),
-    }
 }
 
 /// Answers with a refusal; `request` is the one that was understood, if one was.

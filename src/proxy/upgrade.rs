@@ -9,7 +9,7 @@ use crate::logic::reason::EndReason;
 use crate::logic::refusal::{BackendFault, Refusal, Shortage};
 use crate::logic::request::to_backend::Outbound;
 use crate::logic::request::to_client::write_switching;
-use crate::logic::request::{Client, Request, origin};
+use crate::logic::request::{Client, Request};
 use crate::logic::websocket::handshake::{Agreed, Offer, verify};
 use crate::logic::websocket::{Extensions, Pair, Session};
 use crate::state::route::{Route, RoutePlace};
@@ -34,6 +34,8 @@ pub struct Upgrade {
     pub context: Context,
     /// The request.
     pub request: Request,
+    /// What it offers.
+    pub offer: Offer,
     /// The route it met.
     pub route: Arc<Route>,
     /// The upstream of that route.
@@ -48,24 +50,17 @@ pub struct Upgrade {
     pub visit: Visit,
 }
 
-/// What the checks found out.
-#[derive(Debug)]
-struct Admitted {
-    offer: Offer,
-    place: RoutePlace,
-}
-
 impl Upgrade {
     /// Opens the tunnel, or answers the request.
     pub async fn run(mut self, mut client: ClientConnection) -> Next {
-        let admitted = match self.admit() {
-            Ok(admitted) => admitted,
+        let place = match self.admit() {
+            Ok(place) => place,
             Err(refusal) => return self.refuse(client, &refusal).await,
         };
         let early_bytes = client.listener.settings.max_header_bytes;
         let outcome = select! {
             biased;
-            outcome = self.reach(&admitted) => outcome,
+            outcome = self.reach() => outcome,
             // A client that leaves takes its connect and its handshake with it.
             () = client.inbox.until_gone(&mut client.stream, early_bytes) => {
                 return self.abandoned();
@@ -82,40 +77,31 @@ impl Upgrade {
         };
         self.visit.tried(reached.ticket.server(), reached.retries);
         if reached.head.status() == 101 {
-            return self.switch(client, admitted, reached).await;
+            return self.switch(client, place, reached).await;
         }
         self.route.figures.handshake(reached.head.status());
         pass(client, self.visit, &self.request, &self.upstream, reached).await
     }
 
-    /// The checks from the origin on, in the order of the contract; syntax, path, route and
-    /// address came before.
-    fn admit(&self) -> Result<Admitted, Refusal> {
-        let settings = &self.route.settings;
-        if !origin::admits(&settings.access.origins, &self.request, self.caller.scheme) {
-            return Err(Refusal::Origin);
-        }
-        let offer = Offer::check(&self.request)?;
+    /// One of the route's places.
+    fn admit(&self) -> Result<RoutePlace, Refusal> {
         if self.context.shared.is_draining() {
             return Err(Refusal::Unavailable(Shortage::Draining));
         }
-        let place = self.route.figures.admit(settings.limit.max_connections);
-        let place = place.ok_or(Refusal::Unavailable(Shortage::RouteFull))?;
-        Ok(Admitted { offer, place })
+        let max = self.route.settings.limit.max_connections;
+        let place = self.route.figures.admit(max);
+        place.ok_or(Refusal::Unavailable(Shortage::RouteFull))
     }
 
-    async fn reach(&self, admitted: &Admitted) -> Result<Reached, Unreached> {
+    async fn reach(&self) -> Result<Reached, Unreached> {
         let settings = &self.route.settings;
-        let rewritten = settings
-            .rewrite
-            .as_deref()
-            .map(|prefix| settings.path.rewrite(self.request.path(), prefix));
+        let path = settings.backend_path(self.request.path());
         let outbound = Outbound {
             request: &self.request,
             client: &self.caller,
             port: self.port,
-            offer: Some(&admitted.offer),
-            path: rewritten.as_deref().unwrap_or_else(|| self.request.path()),
+            offer: Some(&self.offer),
+            path: &path,
             query: self.request.query(),
             user: None,
             set: &settings.headers.set,
@@ -131,11 +117,11 @@ impl Upgrade {
     async fn switch(
         self,
         mut client: ClientConnection,
-        admitted: Admitted,
+        place: RoutePlace,
         mut reached: Reached,
     ) -> Next {
         let strictness = self.route.settings.handshake;
-        let agreed = match verify(&reached.head, &admitted.offer, strictness) {
+        let agreed = match verify(&reached.head, &self.offer, strictness) {
             Ok(agreed) => agreed,
             Err(fault) => {
                 failed(&self.upstream, reached.ticket.server(), Phase::Handshake);
@@ -145,13 +131,13 @@ impl Upgrade {
         };
         reached.ticket.server().succeeded(Instant::now());
         let mut head = Vec::with_capacity(512);
-        write_switching(&reached.head, &admitted.offer, &agreed, &mut head);
+        write_switching(&reached.head, &self.offer, &agreed, &mut head);
         if !client.send(&head).await {
             return self.abandoned();
         }
         self.route.figures.handshake(101);
         let early = reached.inbox.take();
-        tokio::spawn(self.relay(client, admitted, &agreed, reached, early));
+        tokio::spawn(self.relay(client, place, &agreed, reached, early));
         Next::Gone
     }
 
@@ -159,7 +145,7 @@ impl Upgrade {
     fn relay(
         self,
         mut client: ClientConnection,
-        admitted: Admitted,
+        place: RoutePlace,
         agreed: &Agreed,
         reached: Reached,
         early: bytes::Bytes,
@@ -193,7 +179,7 @@ impl Upgrade {
             entry,
             parked_bytes: shared.metrics.parked_bytes.clone(),
             ticket: reached.ticket,
-            place: admitted.place,
+            place,
             presence: client.presence,
             ping_rtt: Pair::default(),
         };

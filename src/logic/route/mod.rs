@@ -4,9 +4,11 @@ use super::refusal::Refusal;
 
 pub mod pattern;
 pub mod table;
+pub mod terms;
 
 pub use pattern::{HostPattern, PathPattern, PatternError};
 pub use table::Table;
+pub use terms::Terms;
 
 /// `route.accept`: the kinds of request a route takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
