@@ -30,6 +30,8 @@ use crate::logic::reason::EndReason;
 use crate::proxy::connection::{Context, serve};
 use crate::runtime::acceptor::Capacity;
 use crate::runtime::descriptors;
+use crate::runtime::inherit::{Inherited, Unusable};
+use crate::runtime::manager::Manager;
 use crate::runtime::signals::{Order, Signals};
 use crate::runtime::workers::Workers;
 use crate::state::Shared;
@@ -59,6 +61,8 @@ pub enum StartError {
     },
     #[error("admin token {}: {source}", path.display())]
     Token { path: PathBuf, source: io::Error },
+    #[error("{0}")]
+    Inherited(#[from] Unusable),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
     #[error("the runtime can't be made: {0}")]
@@ -83,6 +87,7 @@ pub struct Addresses {
 /// # Errors
 /// [`StartError`]; once started, nothing but signals ends it.
 pub fn run(source: Source, started: impl FnOnce(Addresses)) -> Result<(), StartError> {
+    let inherited = Inherited::from_manager()?;
     let control = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -90,7 +95,7 @@ pub fn run(source: Source, started: impl FnOnce(Addresses)) -> Result<(), StartE
         // First of all: no signal may end the process half-way through its start.
         let mut signals = Signals::take()?;
         let process = tokio::select! {
-            process = Process::start(source) => process?,
+            process = Process::start(source, inherited) => process?,
             _ = stop_order(&mut signals, || ()) => return Ok(()),
         };
         started(process.addresses());
@@ -105,6 +110,7 @@ pub fn run(source: Source, started: impl FnOnce(Addresses)) -> Result<(), StartE
 struct Process {
     shared: Arc<Shared>,
     workers: Arc<Workers>,
+    manager: Manager,
     capacity: Capacity,
     reloader: Reloader,
     reload_requests: mpsc::Receiver<ReloadRequest>,
@@ -114,7 +120,7 @@ struct Process {
 }
 
 impl Process {
-    async fn start(source: Source) -> Result<Self, StartError> {
+    async fn start(source: Source, inherited: Inherited) -> Result<Self, StartError> {
         let config = source.load().await?;
         let log = LogControl::start(&config.log)?;
         let descriptors = descriptors::raise_limit();
@@ -137,7 +143,7 @@ impl Process {
         let sessions = max_connections(&config, descriptors);
         let capacity = Capacity::new(sessions);
         let workers = Arc::new(start_workers(count, &shared)?);
-        let listeners = Listeners::new(Arc::clone(&workers), capacity.clone(), metrics);
+        let listeners = Listeners::new(inherited, Arc::clone(&workers), capacity.clone(), metrics);
         let drains = Drains::new(&shared);
         let (reload, reload_requests) = mpsc::channel(RELOAD_QUEUE);
         let mut reloader = Reloader {
@@ -170,9 +176,12 @@ impl Process {
             version = env!("CARGO_PKG_VERSION"),
             "ready"
         );
+        let manager = Manager::watched(&workers);
+        manager.ready();
         Ok(Self {
             shared,
             workers,
+            manager,
             capacity,
             reloader,
             reload_requests,
@@ -206,6 +215,9 @@ impl Process {
                 Some(request) = self.reload_requests.recv() => Some(request),
             };
             let dry_run = request.as_ref().is_some_and(|request| request.dry_run);
+            if !dry_run {
+                self.manager.reloading();
+            }
             let mut reload = pin!(self.reloader.carry_out(dry_run));
             let outcome = loop {
                 tokio::select! {
@@ -218,6 +230,9 @@ impl Process {
                     },
                 }
             };
+            if !dry_run {
+                self.manager.reloaded(outcome.is_ok());
+            }
             if let Some(request) = request {
                 // Who asked may have gone meanwhile; the log has the outcome too.
                 let _ = (request.answer).send(outcome.map_err(|refused| refused.to_string()));
@@ -240,6 +255,7 @@ impl Process {
             sessions = self.shared.registry.len(),
             "stopping"
         );
+        self.manager.stopping(grace);
         self.shared.start_draining();
         self.reload_requests.close();
         self.reloader.listeners.close();

@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::config::model::Bind;
 use crate::runtime::acceptor::{AcceptMetrics, Capacity, accept};
+use crate::runtime::inherit::Inherited;
 use crate::runtime::listen::ListenSocket;
 use crate::runtime::workers::Workers;
 use crate::telemetry::Metrics;
@@ -21,6 +22,7 @@ type Key = (Arc<str>, SocketAddr);
 #[derive(Debug)]
 pub struct Listeners {
     accepting: HashMap<Key, Accepting>,
+    inherited: Inherited,
     workers: Arc<Workers>,
     capacity: Capacity,
     metrics: Metrics,
@@ -49,10 +51,16 @@ pub struct BindError {
 }
 
 impl Listeners {
-    /// No socket yet.
-    pub fn new(workers: Arc<Workers>, capacity: Capacity, metrics: Metrics) -> Self {
+    /// No socket yet but those that were there before the process.
+    pub fn new(
+        inherited: Inherited,
+        workers: Arc<Workers>,
+        capacity: Capacity,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             accepting: HashMap::new(),
+            inherited,
             workers,
             capacity,
             metrics,
@@ -103,6 +111,14 @@ impl Listeners {
         }
     }
 
+    /// Says which inherited sockets no listener has taken: clients would wait there for ever.
+    pub fn warn_of_unused(&self) {
+        let addresses = self.addresses().into_iter().map(|(_, address)| address);
+        for (socket, address) in self.inherited.beside(&addresses.collect::<Vec<_>>()) {
+            warn!(socket, %address, "a socket was passed that no listener binds");
+        }
+    }
+
     /// Where each listener really listens.
     pub fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
         let address =
@@ -123,10 +139,10 @@ impl Listeners {
             .accepting
             .iter()
             .find(|(key, _)| key.1 == address && address.port() != 0);
-        match renamed {
-            Some((_, accepting)) => accepting.socket.duplicate(),
-            None => ListenSocket::bind(address),
-        }
+        let there = renamed.map(|(_, accepting)| accepting.socket.duplicate());
+        there
+            .or_else(|| self.inherited.find(address))
+            .unwrap_or_else(|| ListenSocket::bind(address))
     }
 
     fn accept(&self, name: &Arc<str>, socket: ListenSocket) -> JoinHandle<()> {

@@ -151,6 +151,7 @@ impl Reloader {
         let snapshot = self.shared.snapshot();
         let bound = self.listeners.bind(&snapshot.config)?;
         self.listeners.put_in_force(bound);
+        self.listeners.warn_of_unused();
         self.tend(&snapshot);
         self.watch(&snapshot.config, None);
         self.stamp(true);

@@ -14,7 +14,7 @@ use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::listen::ListenSocket;
 use super::workers::{Connection, Workers};
@@ -96,7 +96,7 @@ impl Capacity {
         }
     }
 
-    fn take(&self) -> Slot {
+    pub(super) fn take(&self) -> Slot {
         self.inner.open.fetch_add(1, Relaxed);
         Slot {
             capacity: self.clone(),
@@ -150,6 +150,10 @@ pub async fn accept(
         let mut ready = socket.readable().await?;
         for _ in 0..ACCEPT_BATCH {
             capacity.room().await;
+            let Some(place) = workers.place().await else {
+                error!("a worker is gone, nothing is accepted");
+                return Ok(());
+            };
             match take(socket.get_ref()) {
                 Ok((fd, peer)) => {
                     metrics.accepted.inc();
@@ -157,7 +161,7 @@ pub async fn accept(
                     let open = OpenGauge::new(&metrics.open);
                     let connection =
                         Connection::new(fd, peer, local, listener, capacity.take(), open);
-                    workers.hand_over(connection).await;
+                    place.hand_over(connection);
                 }
                 Err(Errno::AGAIN) => {
                     ready.clear_ready();

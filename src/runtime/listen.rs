@@ -30,7 +30,6 @@ impl ListenSocket {
             Some(Protocol::TCP),
         )?;
         socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
         if address.is_ipv6() {
             // "[::]:80" beside "0.0.0.0:80" must not collide.
             socket.set_only_v6(true)?;
@@ -38,6 +37,23 @@ impl ListenSocket {
         prepare_listener(&socket)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
+        Self::of(socket)
+    }
+
+    /// Takes over a socket that listens already.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn adopt(socket: Socket) -> io::Result<Self> {
+        if !socket.is_listener()? {
+            return Err(io::Error::other("it does not listen"));
+        }
+        prepare_listener(&socket)?;
+        Self::of(socket)
+    }
+
+    fn of(socket: Socket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
         let local = socket.local_addr()?.as_socket();
         let address = local.ok_or_else(|| io::Error::other("not an internet address"))?;
         Ok(Self {

@@ -2,7 +2,9 @@
 
 pub mod acceptor;
 pub mod descriptors;
+pub mod inherit;
 pub mod listen;
+pub mod manager;
 pub mod signals;
 pub mod socket;
 pub mod workers;

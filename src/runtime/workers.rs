@@ -68,9 +68,26 @@ pub struct Workers {
     workers: Vec<Worker>,
 }
 
+/// A worker's room for one connection. Taken before the connection is: one that was accepted
+/// never waits, so that the end of the accepting can't lose it.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    room: mpsc::Permit<'a, Connection>,
+    live: &'a IntGauge,
+}
+
+impl Place<'_> {
+    /// Gives the connection to the worker.
+    pub(super) fn hand_over(self, mut connection: Connection) {
+        connection.presence.worker = Some(OpenGauge::new(self.live));
+        self.room.send(connection);
+    }
+}
+
 #[derive(Debug)]
 struct Worker {
     connections: mpsc::Sender<Connection>,
+    questions: mpsc::Sender<oneshot::Sender<()>>,
     live: IntGauge,
     running: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
@@ -95,14 +112,22 @@ impl Workers {
         Ok(Self { workers })
     }
 
-    /// Gives a connection to the worker with the fewest live ones.
-    pub(super) async fn hand_over(&self, mut connection: Connection) {
-        let Some(worker) = self.workers.iter().min_by_key(|worker| worker.live.get()) else {
-            return;
-        };
-        connection.presence.worker = Some(OpenGauge::new(&worker.live));
-        if worker.connections.send(connection).await.is_err() {
-            error!("a worker is gone, its connection is dropped");
+    /// Waits for room at the worker with the fewest live connections; `None` when it is gone.
+    pub(super) async fn place(&self) -> Option<Place<'_>> {
+        let worker = (self.workers.iter()).min_by_key(|worker| worker.live.get())?;
+        let room = worker.connections.reserve().await.ok()?;
+        let live = &worker.live;
+        Some(Place { room, live })
+    }
+
+    /// Resolves when every worker has got round to an answer; never when one hangs or is gone.
+    pub async fn answer(&self) {
+        for worker in &self.workers {
+            let (answer, answered) = oneshot::channel();
+            let asked = worker.questions.send(answer).await.is_ok();
+            if !asked || answered.await.is_err() {
+                return std::future::pending().await;
+            }
         }
     }
 
@@ -138,12 +163,15 @@ impl Worker {
             .enable_all()
             .build()?;
         let (connections, mut queue) = mpsc::channel(HAND_OVER_QUEUE);
+        let (questions, mut asked) = mpsc::channel::<oneshot::Sender<()>>(1);
         let (stop, mut stopped) = oneshot::channel::<()>();
         let work = async move {
             loop {
                 tokio::select! {
                     biased;
                     _ = &mut stopped => return,
+                    // Who asked may have stopped waiting.
+                    Some(answer) = asked.recv() => drop(answer.send(())),
                     Some(connection) = queue.recv() => {
                         tokio::spawn(serve(index, connection));
                     }
@@ -155,8 +183,57 @@ impl Worker {
             .spawn(move || runtime.block_on(work))?;
         Ok(Self {
             connections,
+            questions,
             live,
             running: Mutex::new(Some((stop, thread))),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, UdpSocket};
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::super::acceptor::Capacity;
+    use super::*;
+
+    /// Two workers that hang at a connection, having said so, until the other end goes.
+    fn hanging(said: Sender<()>, until: Receiver<()>) -> Workers {
+        let gauges = (0..2).map(|_| IntGauge::new("live", "live").unwrap());
+        let until = Arc::new(Mutex::new(until));
+        let serve = move |_, _| {
+            let (said, until) = (said.clone(), Arc::clone(&until));
+            async move {
+                said.send(()).unwrap();
+                let _ = until.lock().unwrap().recv();
+            }
+        };
+        Workers::start(gauges.collect(), serve).unwrap()
+    }
+
+    fn connection() -> Connection {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = socket.local_addr().unwrap();
+        let open = OpenGauge::new(&IntGauge::new("open", "open").unwrap());
+        let slot = Capacity::new(1).take();
+        Connection::new(socket.into(), address, address, "public".into(), slot, open)
+    }
+
+    #[tokio::test]
+    async fn workers_answer_unless_one_hangs() {
+        let ((hang, until), (said, hangs)) = (channel(), channel());
+        let workers = hanging(said, until);
+        workers.answer().await;
+        workers.place().await.unwrap().hand_over(connection());
+        hangs.recv().unwrap();
+        let answer = timeout(Duration::from_millis(200), workers.answer()).await;
+        assert!(answer.is_err(), "one of two hangs");
+        drop(hang);
+        workers.answer().await;
+        workers.stop();
     }
 }

@@ -38,6 +38,7 @@ mod paced_drain;
 mod reasons;
 mod rebalance;
 mod reload;
+mod service;
 mod shutdown;
 mod sim;
 mod slow_reader;

@@ -54,14 +54,21 @@ impl Tidegate {
 
     /// Starts with this configuration and this standard output.
     pub fn start_with_stdout(setup: &Setup, stdout: impl Into<Stdio>) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("tidegate.toml"), setup.toml()).unwrap();
-        Self::launch(Directory::Own(directory), stdout.into())
+        let mut command = program(BINARY);
+        command.stdout(stdout);
+        Self::start_by(setup, command)
     }
 
     /// Starts with the `tidegate.toml` that lies in `directory`.
     pub fn start_in(directory: &Path) -> Self {
-        Self::launch(Directory::Shared(directory.to_owned()), Stdio::null())
+        Self::launch(Directory::Shared(directory.to_owned()), program(BINARY))
+    }
+
+    /// Starts with this configuration by a command that is given the arguments of the binary.
+    pub fn start_by(setup: &Setup, command: Command) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("tidegate.toml"), setup.toml()).unwrap();
+        Self::launch(Directory::Own(directory), command)
     }
 
     /// Starts in front of these servers, everything else as [`Setup`] has it.
@@ -69,12 +76,10 @@ impl Tidegate {
         Self::start(&Setup::to(servers))
     }
 
-    fn launch(directory: Directory, stdout: Stdio) -> Self {
-        let mut child = Command::new(BINARY)
+    fn launch(directory: Directory, mut command: Command) -> Self {
+        let mut child = command
             .args(["run", "-c"])
             .arg(directory.path().join("tidegate.toml"))
-            .stdin(Stdio::null())
-            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -319,6 +324,13 @@ impl Directory {
             Self::Shared(path) => path,
         }
     }
+}
+
+/// A command that reads and says nothing.
+pub fn program(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
 }
 
 /// Runs the binary to its end.
