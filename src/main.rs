@@ -35,6 +35,7 @@ enum Command {
     Server(cli::server::Server),
     Rebalance(cli::rebalance::Rebalance),
     Connections(cli::connections::Connections),
+    Explain(cli::explain::Explain),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Some(Command::Server(server)) => cli::server::run(&server),
         Some(Command::Rebalance(rebalance)) => cli::rebalance::run(&rebalance),
         Some(Command::Connections(connections)) => cli::connections::run(&connections),
+        Some(Command::Explain(explain)) => cli::explain::run(&explain),
         None => cli::check::run(&arguments.check),
     }
 }

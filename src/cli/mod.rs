@@ -5,6 +5,7 @@ pub mod check;
 pub mod connections;
 pub mod demo;
 pub mod echo;
+pub mod explain;
 pub mod instance;
 pub mod rebalance;
 pub mod reload;

@@ -38,6 +38,16 @@ pub fn dump(config: &Config) -> String {
     toml.text
 }
 
+/// The same as a JSON value.
+///
+/// # Errors
+/// When [`dump`] writes no TOML, a fault of the program.
+pub fn effective(config: &Config) -> Result<serde_json::Value, toml::de::Error> {
+    let table: toml::Table = dump(config).parse()?;
+    // Texts, numbers, truths, lists and tables: JSON has them all.
+    Ok(serde_json::to_value(table).unwrap_or_default())
+}
+
 /// What stands for a secret.
 const MASK: &str = "***";
 

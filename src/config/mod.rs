@@ -22,7 +22,7 @@ mod validate;
 use std::path::Path;
 
 pub use diff::{Change, Effect, diff};
-pub use dump::dump;
+pub use dump::{dump, effective};
 pub use error::{Errors, Problem};
 use files::Files;
 pub use model::Config;

@@ -12,9 +12,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::reader::Provenance;
+use crate::logic::answer::Answer;
 use crate::logic::balance;
 use crate::logic::limit::Rate;
-use crate::logic::request::OriginRule;
+use crate::logic::request::{OriginRule, Request};
 use crate::logic::route::{Accept, HostPattern, PathPattern, Terms};
 use crate::logic::websocket::Settings;
 use crate::logic::websocket::handshake::Strictness;
@@ -245,10 +246,24 @@ impl Route {
             allow: &self.access.allow,
             deny: &self.access.deny,
             origins: &self.access.origins,
-            accept: match self.action {
-                Action::Proxy { .. } => Some(self.accept),
-                Action::Respond { .. } | Action::RedirectHttps => None,
-            },
+            accept: self.upstream().map(|_| self.accept),
+        }
+    }
+
+    /// The upstream that it proxies to, if it does.
+    pub const fn upstream(&self) -> Option<&Arc<str>> {
+        match &self.action {
+            Action::Proxy { upstream } => Some(upstream),
+            Action::Respond { .. } | Action::RedirectHttps => None,
+        }
+    }
+
+    /// The answer that it gives in a server's place, if it does.
+    pub fn own_answer(&self, request: &Request) -> Option<Answer> {
+        match self.action {
+            Action::Proxy { .. } => None,
+            Action::Respond { status } => Some(Answer::of_status(status)),
+            Action::RedirectHttps => Some(Answer::redirect(request.https_url())),
         }
     }
 

@@ -57,6 +57,17 @@ impl Answer {
         self.status
     }
 
+    /// The line of its body.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The value of a field of its own.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let field = self.fields.iter().find(|(other, _)| *other == name);
+        field.map(|(_, value)| value.as_str())
+    }
+
     /// Whether the connection ends after it.
     pub const fn closes(&self) -> bool {
         self.closes

@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod balance;
+pub mod check;
 pub mod health;
 pub mod limit;
 pub mod pace;

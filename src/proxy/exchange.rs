@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::config::model::Action;
 use crate::logic::answer::Answer;
 use crate::logic::refusal::Refusal;
 use crate::logic::request::{Client, Framing, Request, RequestHead, Scheme};
-use crate::state::route::Route;
 
 use super::connection::{ClientConnection, Context};
 use super::upgrade::Upgrade;
@@ -73,12 +71,13 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
             // The handshake's state is large and short-lived.
             Box::pin(upgrade.run(client)).await
         }
-        (_, Ok(_)) => match own_answer(&route, &request) {
-            Ok(answer) => {
+        (_, Ok(_)) => match route.settings.own_answer(&request) {
+            Some(answer) => {
                 visit.answered(answer.status());
                 conclude(client, answer, Some(&request)).await
             }
-            Err(refusal) => refuse(client, visit, &refusal, Some(&request)).await,
+            // Plain requests are not proxied yet, whichever kinds the route takes.
+            None => refuse(client, visit, &Refusal::UpgradeRequired, Some(&request)).await,
         },
     }
 }
@@ -125,21 +124,4 @@ async fn conclude(mut client: ClientConnection, answer: Answer, request: Option<
         true if answer.closes() => Next::End(client),
         true => Next::Again(client),
     }
-}
-
-fn own_answer(route: &Route, request: &Request) -> Result<Answer, Refusal> {
-    match &route.settings.action {
-        Action::Respond { status } => Ok(Answer::of_status(*status)),
-        Action::RedirectHttps => Ok(Answer::redirect(https_location(request))),
-        // Plain requests are not proxied yet, whichever kinds the route takes.
-        Action::Proxy { .. } => Err(Refusal::UpgradeRequired),
-    }
-}
-
-fn https_location(request: &Request) -> String {
-    let query = request
-        .query()
-        .map(|query| format!("?{query}"))
-        .unwrap_or_default();
-    format!("https://{}{}{query}", request.host().name(), request.path())
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use rustls::ServerConfig;
 
 use crate::config::Config;
-use crate::config::model::{self, Action};
+use crate::config::model;
 use crate::logic::route::Table;
 use crate::telemetry::Metrics;
 
@@ -75,15 +75,12 @@ impl Snapshot {
                 || Arc::new(RouteFigures::new(&settings.name, metrics)),
                 |figures| Arc::clone(figures),
             );
-            let upstream = match &settings.action {
-                Action::Proxy { upstream } => upstreams.get(upstream).cloned(),
-                Action::Respond { .. } | Action::RedirectHttps => None,
-            };
+            let upstream = settings.upstream().and_then(|name| upstreams.get(name));
             let sessions = Arc::new(settings.websocket.session.clone());
             Arc::new(Route {
                 settings: Arc::clone(settings),
                 sessions,
-                upstream,
+                upstream: upstream.cloned(),
                 figures,
             })
         });
@@ -110,7 +107,7 @@ impl Snapshot {
 }
 
 /// The routes that a listener serves.
-fn table(listener: &Arc<str>, routes: &[Arc<model::Route>]) -> Table {
+pub fn table(listener: &Arc<str>, routes: &[Arc<model::Route>]) -> Table {
     let mut table = Table::default();
     for (index, route) in routes.iter().enumerate() {
         if route.listeners.is_empty() || route.listeners.contains(listener) {

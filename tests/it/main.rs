@@ -25,6 +25,7 @@ mod config;
 mod demo;
 mod docs;
 mod drain;
+mod explain;
 mod faults;
 mod frames;
 mod handshake;

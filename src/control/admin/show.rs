@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use hyper::header::ACCEPT;
 use hyper::{Request, Response, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::config;
 use crate::config::model::Action;
@@ -60,7 +60,7 @@ pub(super) fn routes(admin: &Admin) -> Value {
 
 /// The configuration in force: JSON, or the TOML that `check --dump` prints where text is asked for.
 pub(super) fn config<B>(admin: &Admin, request: &Request<B>) -> Response<Body> {
-    let toml = config::dump(&admin.shared.snapshot().config);
+    let config = &admin.shared.snapshot().config;
     let accept = request
         .headers()
         .get(ACCEPT)
@@ -68,10 +68,10 @@ pub(super) fn config<B>(admin: &Admin, request: &Request<B>) -> Response<Body> {
     let wants_text = accept
         .is_some_and(|accept| accept.contains("application/toml") || accept.contains("text/plain"));
     if wants_text {
-        return typed(StatusCode::OK, "application/toml", toml);
+        return typed(StatusCode::OK, "application/toml", config::dump(config));
     }
-    match toml.parse::<toml::Table>() {
-        Ok(table) => json(StatusCode::OK, &json!({ "config": of_table(table) })),
+    match config::effective(config) {
+        Ok(config) => json(StatusCode::OK, &json!({ "config": config })),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
@@ -164,21 +164,4 @@ fn shown(route: &Route) -> Value {
 
 fn names(names: &[Arc<str>]) -> Vec<&str> {
     names.iter().map(AsRef::as_ref).collect()
-}
-
-fn of_table(table: toml::Table) -> Value {
-    let entries = table.into_iter().map(|(key, value)| (key, of_toml(value)));
-    Value::Object(entries.collect::<Map<_, _>>())
-}
-
-fn of_toml(value: toml::Value) -> Value {
-    match value {
-        toml::Value::Table(table) => of_table(table),
-        toml::Value::Array(items) => items.into_iter().map(of_toml).collect(),
-        toml::Value::String(text) => Value::String(text),
-        toml::Value::Integer(number) => number.into(),
-        toml::Value::Float(number) => number.into(),
-        toml::Value::Boolean(truth) => truth.into(),
-        toml::Value::Datetime(time) => Value::String(time.to_string()),
-    }
 }

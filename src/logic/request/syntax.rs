@@ -75,6 +75,13 @@ impl Request {
         self.websocket
     }
 
+    /// The same over https, on its usual port.
+    pub fn https_url(&self) -> String {
+        let query = self.query().map(|query| format!("?{query}"));
+        let (host, path) = (self.host.name(), &self.path);
+        format!("https://{host}{path}{}", query.unwrap_or_default())
+    }
+
     /// Whether the client expects the connection to stay (RFC 9112 section 9.3); one of HTTP/1.0
     /// never gets it.
     pub fn keeps_alive(&self) -> bool {
