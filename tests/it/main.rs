@@ -16,6 +16,7 @@
 
 mod access_log;
 mod admin;
+mod applications;
 mod architecture;
 mod backend_answers;
 mod balance;

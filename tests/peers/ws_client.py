@@ -4,17 +4,16 @@ usage: ws_client.py URL [CA]
 """
 
 import asyncio
-import json
 import os
 import ssl
 import sys
 
+from cases import run
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 URL = sys.argv[1]
 TLS = ssl.create_default_context(cafile=sys.argv[2]) if len(sys.argv) > 2 else None
-PATIENCE = 20
 
 
 def dial(**options):
@@ -113,16 +112,4 @@ CASES = [
 ]
 
 
-async def main():
-    failed = 0
-    for case in CASES:
-        ok, detail = True, ""
-        try:
-            await asyncio.wait_for(case(), PATIENCE)
-        except Exception as error:  # Whatever it was, it belongs into the report.
-            ok, detail, failed = False, repr(error), failed + 1
-        print(json.dumps({"case": case.__name__, "ok": ok, "detail": detail}), flush=True)
-    sys.exit(1 if failed else 0)
-
-
-asyncio.run(main())
+asyncio.run(run(CASES))

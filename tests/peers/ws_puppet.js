@@ -5,12 +5,9 @@
 
 const readline = require('readline');
 const WebSocket = require('ws');
+const { say } = require('./cases');
 
 const [url, manner] = process.argv.slice(2);
-
-function say(event) {
-  console.log(JSON.stringify(event));
-}
 
 const socket = new WebSocket(url, { perMessageDeflate: false, autoPong: manner !== 'mute' });
 

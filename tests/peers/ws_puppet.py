@@ -4,16 +4,12 @@ usage: ws_puppet.py URL
 """
 
 import asyncio
-import json
 import sys
 
+from cases import say
 from websockets.asyncio.client import connect
 
 URL = sys.argv[1]
-
-
-def say(**event):
-    print(json.dumps(event), flush=True)
 
 
 async def orders():

@@ -7,6 +7,7 @@ const fs = require('fs');
 const http = require('http');
 const https = require('https');
 const { WebSocketServer } = require('ws');
+const { listen } = require('./cases');
 
 const [cert, key] = process.argv.slice(2);
 const server = cert
@@ -34,6 +35,4 @@ sockets.on('connection', (socket) => {
   });
 });
 
-server.listen(0, '127.0.0.1', () => {
-  console.log(JSON.stringify({ port: server.address().port }));
-});
+listen(server);

@@ -4,10 +4,10 @@ usage: ws_server.py [CERT KEY]
 """
 
 import asyncio
-import json
 import ssl
 import sys
 
+from cases import say
 from websockets.asyncio.server import serve
 
 
@@ -35,7 +35,7 @@ async def main():
     async with serve(
         converse, "127.0.0.1", 0, ssl=tls, select_subprotocol=choose, max_size=2**24
     ) as server:
-        print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
+        say(port=server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
 

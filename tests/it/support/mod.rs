@@ -13,6 +13,7 @@ pub mod log;
 pub mod metrics;
 pub mod peers;
 pub mod process;
+pub mod program;
 pub mod proxy;
 pub mod puppet;
 pub mod request;

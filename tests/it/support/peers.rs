@@ -2,67 +2,77 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::{fmt, fs};
 
 use serde_json::Value;
 
 use super::certificates::{Authority, Certificate};
-use super::log::Log;
+use super::program::Program;
 
-/// A WebSocket library with a client and a server in `tests/peers`.
+/// A language with programs of its libraries in `tests/peers`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Library {
-    /// Python's `websockets`.
+    /// Python: `websockets`, `aiohttp`, `httpx`.
     Python,
-    /// Node's `ws`.
+    /// Node: its own `http`, `ws`, `undici`, `socket.io` and others.
     Node,
 }
 
 /// A running server program; killed when dropped.
 pub struct Server {
-    child: Child,
-    log: Log,
+    /// The program itself.
+    pub program: Program,
     address: SocketAddr,
 }
 
 impl Library {
-    /// Starts its server, over TLS where there is a certificate, and waits until it listens.
+    /// Starts its WebSocket server, over TLS where there is a certificate.
     pub fn serve(self, tls: Option<&Certificate>) -> Server {
-        let mut child = self
-            .program("ws_server")
-            .args(tls.iter().flat_map(|pair| [&pair.cert, &pair.key]))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let output = Log::follow(child.stdout.take().unwrap());
-        let log = Log::follow(child.stderr.take().unwrap());
-        let line = output.wait_for(0, "its port", |line| line.field("port").is_some());
-        let port = line.field("port").and_then(Value::as_u64).unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
-        Server {
-            child,
-            log,
-            address,
-        }
+        let files = tls.iter().flat_map(|pair| [&pair.cert, &pair.key]);
+        let files: Vec<&str> = files.map(|file| file.to_str().unwrap()).collect();
+        self.server("ws_server", &files)
     }
 
-    /// Runs every case of its client against `url` and fails unless all went well.
+    /// Starts a server and waits until it listens.
+    #[track_caller]
+    pub fn server(self, name: &str, arguments: &[&str]) -> Server {
+        let program = self.start(name, arguments);
+        let line = program
+            .told()
+            .wait_for(0, "its port", |line| line.field("port").is_some());
+        let port = line.field("port").and_then(Value::as_u64).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
+        Server { program, address }
+    }
+
+    /// Starts a program that the test leads or listens to.
+    pub fn start(self, name: &str, arguments: &[&str]) -> Program {
+        Program::start(self.program(name).args(arguments))
+    }
+
+    /// Runs every case of its WebSocket client against `url`.
     #[track_caller]
     pub fn converse(self, url: &str, tls: Option<&Authority>) {
-        let output = self
-            .program("ws_client")
-            .arg(url)
-            .args(tls.map(Authority::file))
+        let ca = tls.map(Authority::file);
+        let ca = ca.as_ref().map(|file| file.to_str().unwrap());
+        let arguments: Vec<&str> = [url].into_iter().chain(ca).collect();
+        self.runs("ws_client", &arguments);
+    }
+
+    /// Runs a client and fails unless every case that `cases.md` names for it went well.
+    #[track_caller]
+    pub fn runs(self, name: &str, arguments: &[&str]) {
+        let mut command = self.program(name);
+        let output = command
+            .args(arguments)
             .stdin(Stdio::null())
             .output()
             .unwrap();
         let report = String::from_utf8_lossy(&output.stdout).into_owned();
-        let good = |line: &&str| line.contains("\"ok\": true") || line.contains("\"ok\":true");
+        let good: Vec<String> = report.lines().filter_map(passed).collect();
         assert!(
-            output.status.success() && report.lines().filter(good).count() == cases(),
+            output.status.success() && good == cases(name),
             "{report}\n{}",
             String::from_utf8_lossy(&output.stderr)
         );
@@ -75,8 +85,8 @@ impl Library {
             Self::Node => (PathBuf::from("node"), "js"),
         };
         let ready = match self {
-            Self::Python => interpreter.clone(),
-            Self::Node => root().join("tests/peers/node_modules/ws"),
+            Self::Python => root().join(".venv/.ready"),
+            Self::Node => root().join("tests/peers/node_modules/.ready"),
         };
         assert!(
             ready.exists(),
@@ -84,16 +94,27 @@ impl Library {
             ready.display()
         );
         let mut command = Command::new(interpreter);
-        command.arg(root().join(format!("tests/peers/{name}.{suffix}")));
+        command
+            .arg(root().join(format!("tests/peers/{name}.{suffix}")))
+            .env("PYTHONDONTWRITEBYTECODE", "1");
         command
     }
 }
 
-/// How many cases `cases.md` names for clients.
-fn cases() -> usize {
+/// The case a line of a client's report says went well.
+fn passed(line: &str) -> Option<String> {
+    let result: Value = serde_json::from_str(line).ok()?;
+    let name = result["case"].as_str()?.to_owned();
+    (result["ok"] == true).then_some(name)
+}
+
+/// The cases that `cases.md` names for a client.
+fn cases(client: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join("tests/peers/cases.md")).unwrap();
-    let (_, list) = text.split_once("when one failed:").unwrap();
-    list.split(',').count()
+    let (_, line) = text.split_once(&format!("- `{client}`: ")).unwrap();
+    let (line, _) = line.split_once('.').unwrap();
+    let names = line.split(',').map(|name| name.trim().trim_matches('`'));
+    names.map(str::to_owned).collect()
 }
 
 /// Runs curl quietly.
@@ -113,16 +134,6 @@ pub fn root() -> &'static Path {
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.address.fmt(f)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("--- the server's log ---\n{}", self.log.text());
-        }
     }
 }
 

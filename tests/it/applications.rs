@@ -1,0 +1,76 @@
+//! What web applications speak: socket.io over each of its transports, SockJS over each of its, and
+//! GraphQL over WebSockets; libraries that nobody here wrote on both sides.
+
+use crate::support::peers::Library::Node;
+use crate::support::peers::Server;
+use crate::support::program::Program;
+use crate::support::{Setup, Tidegate};
+
+/// Two socket.io servers, called `a` and `b`.
+fn socketio_servers() -> [Server; 2] {
+    ["a", "b"].map(|name| Node.server("socketio_server", &[name]))
+}
+
+/// In front of two servers, between which a client's address decides.
+fn by_address(servers: &[Server]) -> Setup {
+    Setup::to(servers)
+        .with("upstream.echo", "balance = \"ip_hash\"\ndrain = \"0s\"")
+        .with("listener.public", "trusted_proxies = [\"127.0.0.0/8\"]")
+}
+
+#[track_caller]
+fn socketio(transports: &str) {
+    let servers = socketio_servers();
+    let proxy = Tidegate::start(&by_address(&servers));
+    let url = format!("http://{}", proxy.address());
+    Node.runs("socketio_client", &[&url, transports]);
+}
+
+#[test]
+fn socketio_runs_over_websockets_only() {
+    socketio("websocket");
+}
+
+/// A socket.io client that claims to come from `address`.
+fn socketio_puppet(proxy: &Tidegate, transports: &str, address: &str) -> Program {
+    let url = format!("http://{}", proxy.address());
+    Node.start("socketio_puppet", &[&url, transports, address])
+}
+
+#[track_caller]
+fn moves_when_drained(transports: &str) {
+    let servers = socketio_servers();
+    let proxy = Tidegate::start(&by_address(&servers));
+    let client = socketio_puppet(&proxy, transports, "192.0.2.1");
+    let first = client.tells(0, "welcome");
+    if transports.ends_with(",websocket") {
+        client.tells(0, "upgrade");
+    }
+    let [a, b] = &servers;
+    let (from, to, name) = match first.str("server") {
+        Some("a") => (a, b, "b"),
+        _ => (b, a, "a"),
+    };
+    assert_eq!(to.program.count("connection"), 0);
+    let mark = client.told().mark();
+    proxy.told(&["server", &format!("echo/{from}"), "drain"]);
+    let end = client.tells(mark, "disconnect");
+    assert_eq!(end.str("reason"), Some("transport close"), "{}", end.text());
+    let second = client.tells(mark, "welcome");
+    assert_eq!(second.str("server"), Some(name));
+    assert_eq!(second.str("echo"), Some("hello"));
+    assert_eq!(to.program.count("connection"), 1);
+}
+
+#[test]
+fn a_socketio_client_moves_to_the_other_server_when_its_own_is_drained() {
+    moves_when_drained("websocket");
+}
+
+#[test]
+fn graphql_subscribes_completes_and_passes_its_close_codes() {
+    let server = Node.server("graphql_server", &[]);
+    let proxy = Tidegate::in_front_of(&[&server]);
+    let url = format!("ws://{}", proxy.address());
+    Node.runs("graphql_client", &[&url]);
+}

@@ -1,0 +1,53 @@
+// A page in headless Chromium that a test leads by the hand; see cases.md.
+//
+// usage: browser.js URL CERT
+'use strict';
+
+const crypto = require('crypto');
+const fs = require('fs');
+const readline = require('readline');
+const puppeteer = require('puppeteer-core');
+const { say } = require('./cases');
+
+const [url, cert] = process.argv.slice(2);
+
+// The one key that the browser takes without knowing who signed it.
+const { publicKey } = new crypto.X509Certificate(fs.readFileSync(cert));
+const spki = publicKey.export({ type: 'spki', format: 'der' });
+const pin = crypto.createHash('sha256').update(spki).digest('base64');
+
+async function visit(page) {
+  try {
+    await page.goto(url);
+    return { event: 'loaded' };
+  } catch (error) {
+    return { event: 'refused', error: error.message };
+  }
+}
+
+async function main() {
+  const browser = await puppeteer.launch({
+    executablePath: '/usr/bin/chromium',
+    // It ends with this program then, however that ends.
+    pipe: true,
+    args: [
+      '--no-sandbox',
+      '--no-proxy-server',
+      '--disable-dev-shm-usage',
+      `--ignore-certificate-errors-spki-list=${pin}`,
+    ],
+  });
+  const page = await browser.newPage();
+  page.on('console', (message) => console.error(message.text()));
+  say(await visit(page));
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    try {
+      say({ event: 'value', value: await page.evaluate(line) });
+    } catch (error) {
+      say({ event: 'value', error: error.message });
+    }
+  }
+  await browser.close();
+}
+
+main();
