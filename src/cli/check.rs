@@ -30,7 +30,7 @@ pub fn run(check: &Check) -> ExitCode {
     if let Err(errors) = check_access_log(&config) {
         return refuse(&errors);
     }
-    let certificates = tls::ticketer().map(|ticketer| certificates(&config, &ticketer).err());
+    let certificates = tls::ticketer().map(|ticketer| certificates(&config, None, &ticketer).err());
     match certificates {
         Ok(None) => {}
         Ok(Some(errors)) => return refuse(&errors),

@@ -366,7 +366,7 @@ pub struct Upstream {
     pub balance: balance::Kind,
     /// Its servers, in file order; at least one.
     pub servers: Vec<ServerSpec>,
-    /// How long a TCP connect may take.
+    /// How long connecting may take, TLS included.
     pub connect_timeout: Duration,
     /// Request sent to response head received.
     pub handshake_timeout: Duration,
@@ -509,7 +509,7 @@ pub enum ProbeKind {
 /// `[upstream.NAME.passive]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passive {
-    /// Failures in a row, at connect or handshake; at least 1.
+    /// Failures in a row, at connect, TLS or handshake; at least 1.
     pub failures: u32,
     /// First ejection; each further one doubles, up to ten times this.
     pub eject: Duration,

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use super::error::{Errors, Problem};
 use super::files::Files;
 use super::kind::Placed;
+use super::kind::address::is_certifiable;
 use super::model::{
-    Action, Admin, Bind, Certificate, ClientAuth, Config, Listener, Passive, Route, ServerSpec,
-    Tls, Upstream, UpstreamTls,
+    Action, Admin, Bind, Certificate, ClientAuth, Config, Listener, Passive, Route, ServerAddress,
+    ServerSpec, Tls, Upstream, UpstreamTls,
 };
 use super::raw::{self, Demand, Named, Root};
 use super::reader::{Provenance, nearest};
@@ -33,6 +34,7 @@ pub(super) fn validate(
     check_binds(&root, &beginning, errors);
     check_admin(&root, errors);
     check_servers(&root, errors);
+    check_server_names(&root, errors);
     check_references(&root, errors);
     check_route_names(&root.routes, errors);
     let named = provenance.files().cloned();
@@ -154,6 +156,30 @@ fn check_servers(root: &Root, errors: &mut Errors) {
                     errors.push(Problem::at(&server.place, &key, what).instead(instead));
                 }
             }
+        }
+    }
+}
+
+/// Over TLS a server must prove to be somebody: what can't stand in a certificate needs a name.
+fn check_server_names(root: &Root, errors: &mut Errors) {
+    for named in &root.upstreams {
+        let Some(tls) = &named.section.tls else {
+            continue;
+        };
+        if tls.server_name.is_some() {
+            continue;
+        }
+        for server in &named.section.servers {
+            let what = match &server.value.address {
+                Some(ServerAddress::Unix(_)) => "a unix socket has no name to verify",
+                Some(ServerAddress::Name { host, .. }) if !is_certifiable(host) => {
+                    "no certificate can be for this name"
+                }
+                _ => continue,
+            };
+            let key = format!("upstream.{}.servers", named.name);
+            let problem = Problem::at(&server.place, &key, what).value(server.place.quote());
+            errors.push(problem.instead(r#"write tls.server_name = "app.internal""#));
         }
     }
 }

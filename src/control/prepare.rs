@@ -1,7 +1,6 @@
 //! From a configuration to a snapshot that is ready to be put in force. Changes nothing: whatever
 //! fails here leaves the process as it was.
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::io;
 use std::path::Path;
@@ -9,13 +8,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use rustls::ServerConfig;
 use rustls::server::ProducesTickets;
 
 use crate::config::model::{AccessLog, ServerAddress};
 use crate::config::{Config, Errors, Problem};
 use crate::state::Snapshot;
+use crate::state::backend_tls::BackendTls;
 use crate::state::server::Servers;
+use crate::state::snapshot::TlsConfigs;
 use crate::telemetry::Metrics;
 use crate::telemetry::access::Sink;
 use crate::tls;
@@ -34,7 +34,7 @@ pub async fn prepare(
     metrics: &Metrics,
     servers: &Servers,
 ) -> Result<Arc<Snapshot>, Refused> {
-    let tls = certificates(&config, ticketer)?;
+    let tls = certificates(&config, before, ticketer)?;
     let snapshot = Snapshot::build(Arc::new(config), &tls, before, metrics, servers);
     let look_ups = snapshot.upstreams.iter().map(async |(name, upstream)| {
         let old = before.and_then(|before| before.upstreams.get(name));
@@ -52,15 +52,17 @@ pub async fn prepare(
     Ok(Arc::new(snapshot))
 }
 
-/// Loads the certificates of every listener.
+/// Loads the certificates, keys and roots of every listener and upstream. An upstream whose are
+/// those of `before` goes on with its sessions.
 ///
 /// # Errors
-/// Every certificate that can't be used, at the key that names it.
+/// Every file that can't be used, at the key that names it.
 pub fn certificates(
     config: &Config,
+    before: Option<&Snapshot>,
     ticketer: &Arc<dyn ProducesTickets>,
-) -> Result<HashMap<Arc<str>, Arc<ServerConfig>>, Errors> {
-    let mut built = HashMap::new();
+) -> Result<TlsConfigs, Errors> {
+    let mut built = TlsConfigs::default();
     let mut problems = Vec::new();
     for listener in &config.listeners {
         let Some(settings) = &listener.tls else {
@@ -68,7 +70,22 @@ pub fn certificates(
         };
         match tls::build(settings, Arc::clone(ticketer)) {
             Ok(config) => {
-                built.insert(Arc::clone(&listener.name), config);
+                built.listeners.insert(Arc::clone(&listener.name), config);
+            }
+            Err(errors) => problems.extend(errors.iter().map(|error| problem(config, error))),
+        }
+    }
+    let system = tls::upstream::SystemRoots::default();
+    for upstream in &config.upstreams {
+        let Some(settings) = &upstream.tls else {
+            continue;
+        };
+        match tls::upstream::build(settings, &system) {
+            Ok((config, fingerprint)) => {
+                let old = before.and_then(|before| before.upstreams.get(&upstream.name)?.tls());
+                let old = old.filter(|old| old.is_of(fingerprint)).cloned();
+                let tls = old.unwrap_or_else(|| Arc::new(BackendTls::new(config, fingerprint)));
+                built.upstreams.insert(Arc::clone(&upstream.name), tls);
             }
             Err(errors) => problems.extend(errors.iter().map(|error| problem(config, error))),
         }

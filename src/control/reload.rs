@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use crate::config::model::Upstream;
 use crate::config::{self, Config};
 use crate::runtime::acceptor::Capacity;
 use crate::runtime::descriptors;
@@ -154,6 +155,7 @@ impl Reloader {
         self.listeners.warn_of_unused();
         self.tend(&snapshot);
         self.watch(&snapshot.config, None);
+        warn_of_insecure(&snapshot.config);
         self.stamp(true);
         Ok(())
     }
@@ -199,6 +201,7 @@ impl Reloader {
         self.tending.shutdown().await;
         self.shared.servers.prune();
         self.tend(&snapshot);
+        warn_of_insecure(&snapshot.config);
         Ok(consequences)
     }
 
@@ -280,6 +283,15 @@ impl Reloader {
         metrics
             .last_reload_timestamp
             .set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    }
+}
+
+/// What is meant for tests must not stay unnoticed.
+fn warn_of_insecure(config: &Config) {
+    let insecure =
+        |upstream: &&Arc<Upstream>| upstream.tls.as_ref().is_some_and(|tls| tls.insecure);
+    for upstream in config.upstreams.iter().filter(insecure) {
+        warn!(upstream = %upstream.name, "tls.insecure: its servers' certificates are not verified");
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::ServerName;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
@@ -13,6 +14,7 @@ use crate::config::model::{HealthCheck, OnServerDown, OnServerRemoved, ServerAdd
 use crate::logic::health::{Transition, jittered};
 use crate::logic::reason::EndReason;
 use crate::state::Shared;
+use crate::state::backend_tls::ServerTls;
 use crate::state::server::{Server, ServerKey};
 use crate::state::upstream::Upstream;
 
@@ -98,6 +100,7 @@ impl Checkers {
                     check,
                     upstream: Arc::clone(upstream),
                     server: Arc::clone(server),
+                    tls: member.tls.clone(),
                     shared: Arc::clone(shared),
                     drains: drains.clone(),
                 };
@@ -111,6 +114,7 @@ struct Checker {
     check: HealthCheck,
     upstream: Arc<Upstream>,
     server: Arc<Server>,
+    tls: Option<Arc<ServerTls>>,
     shared: Arc<Shared>,
     drains: Drains,
 }
@@ -120,7 +124,8 @@ impl Checker {
         let probe = Probe {
             kind: self.check.kind,
             address: self.server.key.address,
-            host: Arc::clone(&self.server.label),
+            tls: self.tls.clone(),
+            host: self.host(),
             path: Arc::clone(&self.check.path),
             timeout: self.check.timeout,
         };
@@ -148,6 +153,17 @@ impl Checker {
                 Some(Transition::Down) => self.went_down(outcome.err()),
                 None => {}
             }
+        }
+    }
+
+    /// A server that serves many names over TLS refuses a `Host` that is not the one it was asked for.
+    fn host(&self) -> Arc<str> {
+        let port = self.server.key.address.port();
+        match &self.tls {
+            Some(tls) if matches!(tls.name, ServerName::DnsName(_)) => {
+                format!("{}:{port}", tls.name.to_str()).into()
+            }
+            _ => Arc::clone(&self.server.label),
         }
     }
 

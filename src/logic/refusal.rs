@@ -117,6 +117,9 @@ pub enum BackendFault {
     /// No connection to any server that was tried.
     #[error("backend unreachable")]
     Unreachable,
+    /// No TLS with a server that was to be trusted.
+    #[error("no secure connection to the backend")]
+    Insecure,
     /// The connection ended before a response head.
     #[error("backend closed without an answer")]
     Closed,
@@ -291,6 +294,7 @@ impl BackendFault {
     const fn word(&self) -> &'static str {
         match self {
             Self::Unreachable => "backend_unreachable",
+            Self::Insecure => "backend_insecure",
             Self::Closed => "backend_closed",
             Self::Head(_) | Self::Body(_) | Self::InterimFlood => "backend_malformed",
             Self::Unasked | Self::Handshake(_) => "backend_handshake",
@@ -328,7 +332,7 @@ mod tests {
     /// CONTRACT section 3.
     #[test]
     fn every_cause_has_its_status_and_fields() {
-        let rows: [(Refusal, u16, &[&str]); 24] = [
+        let rows: [(Refusal, u16, &[&str]); 25] = [
             (Refusal::UpgradeMethod, 405, &["Allow: GET"]),
             (
                 Refusal::UpgradeVersion,
@@ -377,6 +381,7 @@ mod tests {
                 &["Retry-After: 1\r"],
             ),
             (BackendFault::Unreachable.into(), 502, &[]),
+            (BackendFault::Insecure.into(), 502, &[]),
             (
                 BackendFault::Handshake(HandshakeFault::AcceptWrong).into(),
                 502,

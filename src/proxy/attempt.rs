@@ -92,7 +92,7 @@ pub async fn reach(
             upstream.retries.inc();
         }
         let server = pick.ticket.server();
-        match attempt(server, &upstream.settings, request).await {
+        match attempt(&pick, &upstream.settings, request).await {
             Ok((stream, head, inbox)) => {
                 return Ok(Reached {
                     ticket: pick.ticket,
@@ -161,11 +161,11 @@ pub fn failed(upstream: &Upstream, server: &Server, phase: Phase) {
 }
 
 async fn attempt(
-    server: &Server,
+    pick: &Pick,
     settings: &model::Upstream,
     request: &[u8],
 ) -> Result<(Stream, ResponseHead, Inbox), Failure> {
-    let mut stream = dial(server, settings).await?;
+    let mut stream = dial(pick, settings).await?;
     let deadline = Instant::now() + settings.handshake_timeout;
     let mut inbox = Inbox::default();
     let head = converse(&mut stream, &mut inbox, request, deadline).await?;
@@ -212,11 +212,9 @@ impl Unreached {
 
 impl From<DialError> for Failure {
     fn from(error: DialError) -> Self {
-        // Out of sockets, another server would not help and this one is not to blame.
-        let blame = (!error.is_ours()).then_some(Phase::Connect);
         Self {
             refusal: error.refusal(),
-            blame,
+            blame: error.blame(),
             answered: false,
         }
     }

@@ -1,15 +1,20 @@
 //! Opening a connection to a server: everything between the pick and the first byte of a request.
 
 use std::io;
+use std::sync::Arc;
 
 use rustix::io::Errno;
-use tokio::time::timeout;
-use tracing::warn;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use tracing::{info, warn};
 
 use crate::config::model;
 use crate::logic::refusal::{BackendFault, BackendTimeout, Refusal, Shortage};
 use crate::runtime::socket::connect;
-use crate::state::server::Server;
+use crate::state::backend_tls::ServerTls;
+use crate::state::server::{Phase, Server};
+use crate::state::upstream::Pick;
 
 use super::stream::Stream;
 
@@ -22,15 +27,24 @@ pub enum DialError {
     /// The server refused, or is not there.
     #[error("connect failed")]
     Unreachable(#[source] io::Error),
+    /// The server speaks no TLS, is not who it should be, or does not like who we are.
+    #[error("TLS handshake failed")]
+    Insecure(#[source] io::Error),
     /// Not within `connect_timeout`.
     #[error("connect timed out")]
-    TimedOut,
+    TimedOut(Phase),
 }
 
 impl DialError {
-    /// Whether it is this machine's fault, so that no other server could help.
-    pub const fn is_ours(&self) -> bool {
-        matches!(self, Self::OutOfSockets(_))
+    /// The step at which the server failed; none where this machine did, so that no other server
+    /// could help.
+    pub const fn blame(&self) -> Option<Phase> {
+        match self {
+            Self::OutOfSockets(_) => None,
+            Self::Unreachable(_) => Some(Phase::Connect),
+            Self::Insecure(_) => Some(Phase::Tls),
+            Self::TimedOut(phase) => Some(*phase),
+        }
     }
 
     /// What the client is told when no other server is left.
@@ -38,25 +52,63 @@ impl DialError {
         match self {
             Self::OutOfSockets(_) => Refusal::Unavailable(Shortage::Overloaded),
             Self::Unreachable(_) => BackendFault::Unreachable.into(),
-            Self::TimedOut => Refusal::Timeout(BackendTimeout::Connect),
+            Self::Insecure(_) => BackendFault::Insecure.into(),
+            Self::TimedOut(_) => Refusal::Timeout(BackendTimeout::Connect),
         }
     }
 }
 
-/// Connects to the server within the upstream's `connect_timeout`.
+/// Connects to the server that was picked within the upstream's `connect_timeout`, TLS included.
 ///
 /// # Errors
 /// [`DialError`], by whose fault it is.
-pub async fn dial(server: &Server, settings: &model::Upstream) -> Result<Stream, DialError> {
+pub async fn dial(pick: &Pick, settings: &model::Upstream) -> Result<Stream, DialError> {
+    let server = pick.ticket.server();
+    let deadline = Instant::now() + settings.connect_timeout;
     let connecting = connect(server.key.address, settings.receive_buffer_bytes);
-    match timeout(settings.connect_timeout, connecting).await {
-        Ok(Ok(stream)) => Ok(Stream::Tcp(stream)),
+    let tcp = match timeout_at(deadline, connecting).await {
+        Ok(Ok(tcp)) => tcp,
         Ok(Err(error)) if is_our_shortage(&error) => {
             warn!(?server, %error, "no socket to connect with");
-            Err(DialError::OutOfSockets(error))
+            return Err(DialError::OutOfSockets(error));
         }
-        Ok(Err(error)) => Err(DialError::Unreachable(error)),
-        Err(_) => Err(DialError::TimedOut),
+        Ok(Err(error)) => return Err(DialError::Unreachable(error)),
+        Err(_) => return Err(DialError::TimedOut(Phase::Connect)),
+    };
+    match &pick.tls {
+        None => Ok(Stream::Tcp(tcp)),
+        Some(tls) => secure(server, tls, tcp, deadline).await,
+    }
+}
+
+/// Speaks TLS with the server; what it says of itself is verified.
+async fn secure(
+    server: &Server,
+    tls: &ServerTls,
+    tcp: TcpStream,
+    deadline: Instant,
+) -> Result<Stream, DialError> {
+    let connector = TlsConnector::from(Arc::clone(&tls.config));
+    let handshake = connector.connect(tls.name.clone(), tcp);
+    // The handshake's state is large and short-lived: it must not widen the connection's task.
+    let Ok(outcome) = timeout_at(deadline, Box::pin(handshake)).await else {
+        return Err(DialError::TimedOut(Phase::Tls));
+    };
+    // The operator hears of a server that can't be trusted once, not with every client.
+    let is_news = tls.went(outcome.is_ok());
+    match outcome {
+        Ok(stream) => {
+            if is_news {
+                info!(?server, "TLS with the server works again");
+            }
+            Ok(Stream::Tls(Box::new(stream.into())))
+        }
+        Err(error) => {
+            if is_news {
+                warn!(?server, %error, "no TLS with the server");
+            }
+            Err(DialError::Insecure(error))
+        }
     }
 }
 

@@ -54,5 +54,5 @@ pub async fn secure(
             .with_label_values(&[name, "tls"])
             .inc();
     }
-    stream.map(|stream| Stream::Tls(Box::new(stream)))
+    stream.map(|stream| Stream::Tls(Box::new(stream.into())))
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::TlsStream;
 
 /// A connection to a client or a server. One size whatever is inside: the big kind is boxed.
 #[derive(Debug)]
 pub enum Stream {
     /// Plaintext.
     Tcp(TcpStream),
-    /// TLS, we are the server.
+    /// TLS, in either role.
     Tls(Box<TlsStream<TcpStream>>),
 }
 

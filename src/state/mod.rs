@@ -1,5 +1,6 @@
 //! What both planes share in memory: the snapshot in force, and what outlives every snapshot.
 
+pub mod backend_tls;
 pub mod entrance;
 pub mod orders;
 pub mod registry;

@@ -68,14 +68,17 @@ struct ServerMetrics {
     up: IntGauge,
     connections: IntGauge,
     connect_failures: IntCounter,
+    tls_failures: IntCounter,
     handshake_failures: IntCounter,
 }
 
 /// The step of an attempt that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// The TCP connection, or TLS.
+    /// The TCP connection.
     Connect,
+    /// TLS over it.
+    Tls,
     /// The request or its answer.
     Handshake,
 }
@@ -104,6 +107,7 @@ impl Server {
             up: metrics.server_up.with_label_values(&pair),
             connections: metrics.server_connections.with_label_values(&pair),
             connect_failures: failures("connect"),
+            tls_failures: failures("tls"),
             handshake_failures: failures("handshake"),
         };
         metrics.up.set(1);
@@ -270,6 +274,7 @@ impl Server {
     ) -> Option<Duration> {
         match phase {
             Phase::Connect => self.metrics.connect_failures.inc(),
+            Phase::Tls => self.metrics.tls_failures.inc(),
             Phase::Handshake => self.metrics.handshake_failures.inc(),
         }
         let passive = passive?;

@@ -11,6 +11,7 @@ use crate::config::model;
 use crate::logic::route::Table;
 use crate::telemetry::Metrics;
 
+use super::backend_tls::BackendTls;
 use super::route::{Route, RouteFigures};
 use super::server::Servers;
 use super::upstream::Upstream;
@@ -28,6 +29,15 @@ pub struct Snapshot {
     pub upstreams: HashMap<Arc<str>, Arc<Upstream>>,
 }
 
+/// What the certificates, keys and roots of a configuration make of its TLS, by name.
+#[derive(Debug, Default)]
+pub struct TlsConfigs {
+    /// Those of the listeners.
+    pub listeners: HashMap<Arc<str>, Arc<ServerConfig>>,
+    /// Those of the upstreams.
+    pub upstreams: HashMap<Arc<str>, Arc<BackendTls>>,
+}
+
 /// A listener's settings, ready to use.
 #[derive(Debug)]
 pub struct Listener {
@@ -43,7 +53,7 @@ impl Snapshot {
     /// one. Upstreams start without servers: the caller resolves and sets them.
     pub fn build(
         config: Arc<Config>,
-        tls: &HashMap<Arc<str>, Arc<ServerConfig>>,
+        tls: &TlsConfigs,
         before: Option<&Self>,
         metrics: &Metrics,
         servers: &Servers,
@@ -51,7 +61,7 @@ impl Snapshot {
         let listeners = config.listeners.iter().map(|settings| {
             let listener = Listener {
                 settings: Arc::clone(settings),
-                tls: tls.get(&settings.name).cloned(),
+                tls: tls.listeners.get(&settings.name).cloned(),
                 table: table(&settings.name, &config.routes),
             };
             (Arc::clone(&settings.name), Arc::new(listener))
@@ -61,7 +71,8 @@ impl Snapshot {
             .iter()
             .map(|settings| {
                 let retries = metrics.retries.with_label_values(&[&settings.name]);
-                let upstream = Upstream::new(Arc::clone(settings), servers, retries);
+                let tls = tls.upstreams.get(&settings.name).cloned();
+                let upstream = Upstream::new(Arc::clone(settings), tls, servers, retries);
                 (Arc::clone(&settings.name), Arc::new(upstream))
             })
             .collect();

@@ -46,7 +46,7 @@ fn with_servers(servers: &Servers, list: &str, lines: &str) -> Arc<Upstream> {
     let specs = settings.servers.iter().cloned();
     let resolved: Vec<_> = specs.zip(addresses.map(|address| vec![address])).collect();
     let retries = Metrics::new(1).unwrap().retries.with_label_values(&["u"]);
-    let upstream = Arc::new(Upstream::new(settings, servers, retries));
+    let upstream = Arc::new(Upstream::new(settings, None, servers, retries));
     let now = Instant::now();
     upstream.set_members(&resolved, servers, now);
     upstream.put_in_force(now);

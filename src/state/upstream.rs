@@ -15,6 +15,7 @@ use crate::logic::balance::rebalance::Holding;
 use crate::logic::balance::{Candidate, Chooser, ServerView, Turn, Unavailable};
 use crate::logic::request::ClientKey;
 
+use super::backend_tls::{BackendTls, ServerTls, name_of};
 use super::entrance::{Entrance, Waiting};
 use super::server::{Handshake, Phase, Server, ServerKey, Servers, Ticket};
 
@@ -24,6 +25,7 @@ pub struct Upstream {
     pub settings: Arc<model::Upstream>,
     /// Counts attempts repeated on another server.
     pub retries: IntCounter,
+    tls: Option<Arc<BackendTls>>,
     members: ArcSwap<Vec<Member>>,
     entrance: Arc<Entrance>,
 }
@@ -46,6 +48,8 @@ pub struct Pick {
     pub ticket: Ticket,
     /// The handshake's, until the head of the answer is there.
     pub handshake: Handshake,
+    /// TLS with it, where that is spoken.
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 /// A server with what this snapshot says of it.
@@ -55,15 +59,23 @@ pub struct Member {
     pub server: Arc<Server>,
     /// Its weight, backup flag and limit.
     pub spec: ServerSpec,
+    /// TLS with it, where that is spoken.
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 impl Upstream {
     /// An upstream as configured, behind the entrance of its predecessors.
-    pub fn new(settings: Arc<model::Upstream>, servers: &Servers, retries: IntCounter) -> Self {
+    pub fn new(
+        settings: Arc<model::Upstream>,
+        tls: Option<Arc<BackendTls>>,
+        servers: &Servers,
+        retries: IntCounter,
+    ) -> Self {
         Self {
             entrance: servers.entrance(&settings),
             settings,
             retries,
+            tls,
             members: ArcSwap::default(),
         }
     }
@@ -71,6 +83,11 @@ impl Upstream {
     /// From now on this is what those who wait get their servers from.
     pub fn put_in_force(self: &Arc<Self>, now: Instant) {
         self.entrance.leads_to(self, now);
+    }
+
+    /// What its servers are spoken to with, where that is TLS.
+    pub const fn tls(&self) -> Option<&Arc<BackendTls>> {
+        self.tls.as_ref()
     }
 
     /// The door to its servers, the same over reloads.
@@ -109,6 +126,7 @@ impl Upstream {
                 };
                 if staying.insert(key.clone()) {
                     members.push(Member {
+                        tls: self.tls_with(&spec.address, *address),
                         server: servers.adopt(key, &self.entrance, now),
                         spec: spec.clone(),
                     });
@@ -155,7 +173,12 @@ impl Upstream {
             .map(|member| member.view(&self.settings, &seeker.tried, now));
         let chosen = chooser.choose(views, &seeker.client.as_u64().to_be_bytes())?;
         let (ticket, handshake) = members[chosen].server.admit();
-        Ok(Pick { ticket, handshake })
+        let tls = members[chosen].tls.clone();
+        Ok(Pick {
+            ticket,
+            handshake,
+            tls,
+        })
     }
 
     /// What each of its servers that are in service holds.
@@ -199,6 +222,11 @@ impl Upstream {
         let balance = self.settings.balance;
         self.entrance
             .consult(|chooser| chooser.forget_turns(balance));
+    }
+
+    fn tls_with(&self, server: &ServerAddress, address: SocketAddr) -> Option<Arc<ServerTls>> {
+        let (tls, settings) = (self.tls.as_ref()?, self.settings.tls.as_ref()?);
+        Some(tls.of(address, name_of(settings, server, address)))
     }
 
     /// The servers as if none were full: who is so for a moment is not away.

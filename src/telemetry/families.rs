@@ -84,7 +84,7 @@ families! {
     SERVER_CONNECTIONS = "server_connections" Gauge ["upstream", "server"]
         "Live WebSockets and requests in flight of a server.";
     SERVER_FAILURES = "server_failures_total" Counter ["upstream", "server", "phase"]
-        "Failed attempts by phase: connect, handshake.";
+        "Failed attempts by phase: connect, tls, handshake.";
     RETRIES = "retries_total" Counter ["upstream"]
         "Attempts repeated on another server.";
     DRAINING = "draining" Gauge ["upstream", "reason"]

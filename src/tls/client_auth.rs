@@ -1,9 +1,7 @@
 //! Who may come in by certificate.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
@@ -11,7 +9,7 @@ use rustls::server::danger::ClientCertVerifier;
 use sha1::{Digest, Sha1};
 
 use super::tickets::Policy;
-use super::{Error, pem};
+use super::{Error, pem, root_store};
 use crate::config::model::ClientAuth;
 
 /// A verifier with the fingerprint of its policy.
@@ -50,19 +48,6 @@ pub(super) fn load(
         source,
     })?;
     Ok(Verifier { verifier, policy })
-}
-
-fn root_store(file: &Path, roots: Vec<CertificateDer<'static>>) -> Result<RootCertStore, Error> {
-    let mut store = RootCertStore::empty();
-    for root in roots {
-        store
-            .add(root)
-            .map_err(|error| Error::MalformedCertificate {
-                file: file.into(),
-                cause: error.to_string(),
-            })?;
-    }
-    Ok(store)
 }
 
 /// Tells policies apart and no more: it travels inside the encrypted ticket.

@@ -1,4 +1,4 @@
-//! What can be wrong with a listener's certificates, each with the file to look at.
+//! What can be wrong with certificates, keys and roots, each with the file to look at.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -97,6 +97,9 @@ pub enum Error {
         /// Why.
         source: VerifierBuilderError,
     },
+    /// There is nobody to believe.
+    #[error("the system has no root certificates (write ca = \"FILE\")")]
+    NoSystemRoots,
     /// The cryptographic library lacks what it was built to have.
     #[error("TLS can't be set up")]
     Provider {
@@ -121,7 +124,7 @@ impl Error {
             | Self::KeyMismatch { key: file, .. }
             | Self::Expired { file, .. }
             | Self::ClientCa { file, .. } => file,
-            Self::Provider { .. } => Path::new(""),
+            Self::NoSystemRoots | Self::Provider { .. } => Path::new(""),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! From `[listener.NAME.tls]` to a rustls configuration. Opens files, never a socket.
+//! From `[listener.NAME.tls]`, and in `upstream.rs` from `[upstream.NAME.tls]`, to a rustls
+//! configuration. Opens files, never a socket.
 
 mod certificate;
 mod client_auth;
@@ -6,21 +7,24 @@ mod error;
 mod pem;
 mod sni;
 mod tickets;
+pub mod upstream;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::CertificateDer;
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use crate::config::model::{Tls, TlsVersion};
 
 pub use error::Error;
 pub use tickets::ticketer;
 
-/// What is spoken inside; a client that offers only other protocols is refused (RFC 7301).
+/// What is spoken inside, on both legs; who speaks only other protocols is refused (RFC 7301).
 const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
 
 /// Reads every file that the table names and builds the listener's configuration.
@@ -79,6 +83,20 @@ fn builder(
         TlsVersion::V1_3 => &[&TLS13],
     };
     ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)
+}
+
+/// Who may issue the certificates that are believed.
+fn root_store(file: &Path, roots: Vec<CertificateDer<'static>>) -> Result<RootCertStore, Error> {
+    let mut store = RootCertStore::empty();
+    for root in roots {
+        store
+            .add(root)
+            .map_err(|error| Error::MalformedCertificate {
+                file: file.into(),
+                cause: error.to_string(),
+            })?;
+    }
+    Ok(store)
 }
 
 #[cfg(test)]

@@ -49,4 +49,5 @@ mod support;
 mod threads;
 mod tls;
 mod torture;
+mod upstream_tls;
 mod watch;

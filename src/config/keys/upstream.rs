@@ -10,7 +10,7 @@ use crate::config::defaults::{
     MAX_CHECKS, MAX_COUNT, MAX_RETRIES, MAX_SOCKET_BUFFER_BYTES, MAX_TIME, MIN_INTERVAL,
     MIN_SOCKET_BUFFER_BYTES, MIN_TIME,
 };
-use crate::config::kind::address::{Address, HOST_NAME};
+use crate::config::kind::address::{Address, CERTIFIABLE_NAME};
 use crate::config::kind::http::TARGET;
 use crate::config::kind::number::{Count, Positive, Size, Time, ZeroIsNone};
 use crate::config::kind::section::{Braces, Key, Row, Section, Shape, Status, read_optional};
@@ -35,7 +35,7 @@ pub(in crate::config) static UPSTREAM: Section<Upstream> = Section::<Upstream>::
     ]), Acts, "How a server is chosen: in turn by weight, the fewest live connections over weight, or by the client's address."),
     key!("servers" => servers, List(At(ServerKind)), Acts, "Its servers; compulsory."),
     key!("connect_timeout" => connect_timeout, Time(MIN_TIME, MAX_TIME), Acts,
-        "How long a TCP connect may take."),
+        "How long connecting may take, TLS included."),
     key!("handshake_timeout" => handshake_timeout, Time(MIN_TIME, MAX_TIME), Acts,
         "Request sent to response head received."),
     key!("retries" => retries, Count(0, MAX_RETRIES), Acts,
@@ -65,7 +65,7 @@ pub(in crate::config) static UPSTREAM: Section<Upstream> = Section::<Upstream>::
     key!("receive_buffer" => receive_buffer_bytes,
         Or("auto", Size(MIN_SOCKET_BUFFER_BYTES, MAX_SOCKET_BUFFER_BYTES)), Acts,
         "`SO_RCVBUF` of sockets to the servers; bounds what the kernel holds for a client that stalls."),
-    optional!("tls" => tls, TLS, Later, "TLS to the servers; no table is plaintext."),
+    optional!("tls" => tls, TLS, Acts, "TLS to the servers; no table is plaintext."),
     key!("proxy_protocol" => proxy_protocol, Words(&[
         ("off", Word::Is(ProxyProtocolOut::Off)),
         ("v1", Word::Is(ProxyProtocolOut::V1)),
@@ -87,12 +87,12 @@ static SERVER: Section<ServerEntry> = Section::<ServerEntry>::new(&[
 .then(check::server);
 
 static TLS: Section<UpstreamTls> = Section::<UpstreamTls>::new(&[
-    key!("server_name" => server_name, Maybe(HOST_NAME), Acts,
-        "Name that is verified and sent as SNI; by default the server's own."),
+    key!("server_name" => server_name, Maybe(CERTIFIABLE_NAME), Acts,
+        "Name that is verified and sent as SNI; by default the server's own, or its IP address."),
     key!("ca" => ca, Maybe(FileName), Acts, "PEM file with the roots; by default the system's."),
-    key!("client_cert" => client_cert, Maybe(FileName), Acts, "PEM file with the proxy's own certificate."),
+    key!("client_cert" => client_cert, Maybe(FileName), Acts, "PEM file with the proxy's own certificate, for servers that ask for one."),
     key!("client_key" => client_key, Maybe(FileName), Acts, "PEM file with its key."),
-    key!("insecure" => insecure, Flag, Acts, "Take any certificate; for tests only."),
+    key!("insecure" => insecure, Flag, Acts, "Take any certificate: whoever can stand in between reads and changes everything."),
 ])
 .then(check::upstream_tls);
 
@@ -101,7 +101,7 @@ static HEALTH_CHECK: Section<HealthCheck> = Section::new(&[
         ("tcp", Word::Is(ProbeKind::Tcp)),
         ("http", Word::Is(ProbeKind::Http)),
         ("websocket", Word::Is(ProbeKind::WebSocket)),
-    ]), Acts, "A connect; a GET that expects 2xx or 3xx; or a real handshake, ping, pong and close."),
+    ]), Acts, "A connect, with TLS where `tls` says so; a GET that expects 2xx or 3xx; or a real handshake, ping, pong and close."),
     key!("path" => path, TARGET, Acts, "What `\"http\"` and `\"websocket\"` ask for."),
     key!("interval" => interval, Time(MIN_INTERVAL, MAX_TIME), Acts, "Time between checks, jittered."),
     key!("timeout" => timeout, Time(MIN_TIME, MAX_TIME), Acts, "How long a check may take; the next one waits for its end."),
@@ -111,7 +111,7 @@ static HEALTH_CHECK: Section<HealthCheck> = Section::new(&[
 
 static PASSIVE: Section<Passive> = Section::new(&[
     key!("failures" => failures, Count(0, MAX_CHECKS), Acts,
-        "Failures in a row, at connect or handshake, that eject a server; 0 is off."),
+        "Failures in a row, at connect, TLS or handshake, that eject a server; 0 is off."),
     key!("eject" => eject, Time(MIN_TIME, MAX_TIME), Acts,
         "For how long; doubling to ten times that."),
 ]);

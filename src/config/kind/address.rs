@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net};
+use rustls::pki_types::ServerName;
 use serde_json::{Value as Json, json};
 
 use super::{Describe, Kind, NOT_AVAILABLE, Written, text};
@@ -124,11 +125,16 @@ pub(in crate::config) fn is_host_name(host: &str) -> bool {
     host.len() <= 253 && host.split('.').all(label)
 }
 
-/// What [`is_host_name`] takes.
-pub(in crate::config) const HOST_NAME: text::Text = text::Text {
-    words: "host name",
+/// Whether a certificate can be for this name or IP address.
+pub(in crate::config) fn is_certifiable(name: &str) -> bool {
+    ServerName::try_from(name).is_ok()
+}
+
+/// What [`is_certifiable`] takes.
+pub(in crate::config) const CERTIFIABLE_NAME: text::Text = text::Text {
+    words: "host name or IP address",
     example: "app.internal",
-    accepts: is_host_name,
+    accepts: is_certifiable,
 };
 
 fn server_address(text: &str) -> Option<ServerAddress> {

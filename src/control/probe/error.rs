@@ -14,6 +14,12 @@ pub enum ProbeError {
         /// Why.
         source: io::Error,
     },
+    /// No TLS, or with somebody else.
+    #[error("no TLS: {source}")]
+    Insecure {
+        /// Why.
+        source: io::Error,
+    },
     /// No verdict in time.
     #[error("no answer within {timeout:?}")]
     TimedOut {

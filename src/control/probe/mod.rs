@@ -5,19 +5,25 @@ mod answer;
 mod error;
 mod http;
 mod tcp;
+mod tls;
 mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::model::ProbeKind;
+use crate::state::backend_tls::ServerTls;
 
 pub use error::ProbeError;
+
+/// A connection to a server, plain or over TLS.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// What one server is asked.
 #[derive(Clone, Debug)]
@@ -26,6 +32,8 @@ pub struct Probe {
     pub kind: ProbeKind,
     /// Where.
     pub address: SocketAddr,
+    /// TLS with it, where that is spoken.
+    pub tls: Option<Arc<ServerTls>>,
     /// The `Host` of the question.
     pub host: Arc<str>,
     /// The path of the question.
@@ -52,8 +60,8 @@ impl Probe {
         Ok(())
     }
 
-    async fn ask(&self) -> Result<TcpStream, ProbeError> {
-        let mut stream = tcp::connect(self.address).await?;
+    async fn ask(&self) -> Result<Box<dyn Stream>, ProbeError> {
+        let mut stream = self.connect().await?;
         match self.kind {
             ProbeKind::Tcp => {}
             ProbeKind::Http => http::ask(&mut stream, &self.host, &self.path).await?,
@@ -62,7 +70,15 @@ impl Probe {
         Ok(stream)
     }
 
-    async fn part(&self, stream: &mut TcpStream) {
+    async fn connect(&self) -> Result<Box<dyn Stream>, ProbeError> {
+        let tcp = tcp::connect(self.address).await?;
+        match &self.tls {
+            None => Ok(Box::new(tcp)),
+            Some(tls) => Ok(Box::new(tls::connect(tcp, tls).await?)),
+        }
+    }
+
+    async fn part(&self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
         match self.kind {
             ProbeKind::Tcp => {}
             ProbeKind::Http => read_to_end(stream).await,

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -27,6 +27,7 @@ async fn probe<F: Future<Output = ()> + Send + 'static>(
     Probe {
         kind,
         address,
+        tls: None,
         host,
         path: Arc::from("/ws"),
         timeout,
@@ -123,6 +124,7 @@ async fn a_port_that_nobody_serves_fails_every_check() {
         let result = Probe {
             kind,
             address,
+            tls: None,
             host,
             path,
             timeout: AMPLE,
@@ -293,6 +295,7 @@ async fn a_real_websocket_server_passes() {
     Probe {
         kind: ProbeKind::WebSocket,
         address,
+        tls: None,
         host,
         path,
         timeout: AMPLE,

@@ -8,9 +8,12 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+    ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+    SupportedProtocolVersion,
 };
 use tempfile::TempDir;
 
@@ -59,10 +62,21 @@ impl Authority {
 
     /// A certificate in files called `file`; an earlier one of that name is replaced.
     pub fn issue_as(&self, file: &str, names: &[&str]) -> Certificate {
+        self.issue_with(file, names, |_| ())
+    }
+
+    /// The same, with this said otherwise in the certificate.
+    pub fn issue_with(
+        &self,
+        file: &str,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Certificate {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, file);
+        change(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let pair = Certificate {
             cert: self.directory.path().join(format!("{file}.crt")),
@@ -110,16 +124,32 @@ impl Authority {
 
     /// A client that trusts this authority and shows `certificate`.
     pub fn client_with(&self, certificate: &Certificate) -> Arc<ClientConfig> {
-        use rustls::pki_types::PrivateKeyDer;
-        use rustls::pki_types::pem::PemObject as _;
-        let chain = vec![CertificateDer::from(certificate.der.clone())];
-        let key = PrivateKeyDer::from_pem_file(&certificate.key).unwrap();
+        let (chain, key) = certificate.identity();
         Arc::new(
             ClientConfig::builder()
                 .with_root_certificates(self.roots())
                 .with_client_auth_cert(chain, key)
                 .unwrap(),
         )
+    }
+
+    /// A server that shows `certificate` and asks for none.
+    pub fn server_with(&self, certificate: &Certificate) -> Arc<ServerConfig> {
+        let (chain, key) = certificate.identity();
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(chain, key);
+        Arc::new(config.unwrap())
+    }
+
+    /// A server that shows `certificate` and takes only clients of this authority.
+    pub fn demanding_server_with(&self, certificate: &Certificate) -> Arc<ServerConfig> {
+        let (chain, key) = certificate.identity();
+        let verifier = WebPkiClientVerifier::builder(Arc::new(self.roots())).build();
+        let config = ServerConfig::builder()
+            .with_client_cert_verifier(verifier.unwrap())
+            .with_single_cert(chain, key);
+        Arc::new(config.unwrap())
     }
 
     fn roots(&self) -> RootCertStore {
@@ -134,6 +164,11 @@ impl Certificate {
     pub fn write(&self) {
         fs::write(&self.cert, &self.pem[0]).unwrap();
         fs::write(&self.key, &self.pem[1]).unwrap();
+    }
+
+    fn identity(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let key = PrivateKeyDer::from_pem_slice(self.pem[1].as_bytes()).unwrap();
+        (vec![self.der.clone().into()], key)
     }
 
     /// As `listener.tls.certificates` lists it.

@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::{HandshakeKind, ServerConfig};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
+use tokio_rustls::TlsAcceptor;
 
 use super::backend::{field, switching_protocols};
 use super::frame::{CLOSE, Frame, PING, PONG};
@@ -35,7 +37,9 @@ struct Seen {
     shaking: AtomicUsize,
     most_shaking: AtomicUsize,
     heads: Mutex<Vec<String>>,
+    tls_handshakes: Mutex<Vec<HandshakeKind>>,
     door: Door,
+    tls: Option<TlsAcceptor>,
 }
 
 /// How soon a handshake is answered.
@@ -71,13 +75,32 @@ impl Echo {
         Self::with_door(([127, 0, 0, 1], 0).into(), Door::Held(Semaphore::new(0)))
     }
 
+    /// Starts on a free port and speaks TLS.
+    pub fn secure(tls: Arc<ServerConfig>) -> Self {
+        Self::secure_at(([127, 0, 0, 1], 0).into(), tls)
+    }
+
+    /// Starts on this address and speaks TLS.
+    pub fn secure_at(address: SocketAddr, tls: Arc<ServerConfig>) -> Self {
+        let seen = Seen {
+            tls: Some(tls.into()),
+            ..Seen::default()
+        };
+        Self::with(address, seen)
+    }
+
     fn with_door(address: SocketAddr, door: Door) -> Self {
-        let listener = bind(address).unwrap();
-        let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Seen {
+        let seen = Seen {
             door,
             ..Seen::default()
-        });
+        };
+        Self::with(address, seen)
+    }
+
+    fn with(address: SocketAddr, seen: Seen) -> Self {
+        let listener = bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(seen);
         let (stop, stopped) = oneshot::channel();
         let server = serve(listener, Arc::clone(&seen));
         let thread = thread::spawn(move || {
@@ -146,6 +169,11 @@ impl Echo {
     #[track_caller]
     pub fn last_head(&self) -> String {
         self.heads().pop().expect("a request")
+    }
+
+    /// How each TLS handshake went that came to its end.
+    pub fn tls_handshakes(&self) -> Vec<HandshakeKind> {
+        self.seen.tls_handshakes.lock().unwrap().clone()
     }
 
     /// Stops listening and breaks every connection; gives the address to come back at.
@@ -223,15 +251,29 @@ async fn serve(listener: TcpListener, seen: Arc<Seen>) {
         seen.open.fetch_add(1, Ordering::AcqRel);
         let (seen, address) = (Arc::clone(&seen), listener.local_addr().unwrap());
         connections.spawn(async move {
-            let _ = converse(stream, address, &seen).await;
+            let _ = welcome(stream, address, &seen).await;
             seen.open.fetch_sub(1, Ordering::AcqRel);
         });
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn converse(mut stream: TcpStream, me: SocketAddr, seen: &Seen) -> io::Result<()> {
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
+
+async fn welcome(stream: TcpStream, me: SocketAddr, seen: &Seen) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let Some(tls) = &seen.tls else {
+        return converse(stream, me, seen).await;
+    };
+    let stream = tls.accept(stream).await?;
+    let kind = stream.get_ref().1.handshake_kind().unwrap();
+    seen.tls_handshakes.lock().unwrap().push(kind);
+    converse(stream, me, seen).await
+}
+
+async fn converse(mut stream: impl Stream, me: SocketAddr, seen: &Seen) -> io::Result<()> {
     let mut unread = Vec::new();
     let mut shaking = Some(Shaking::new(seen));
     loop {
@@ -266,7 +308,7 @@ fn greeting(head: &str, me: SocketAddr) -> String {
     format!("{SERVED_BY}: {me}\r\n{}", chosen.unwrap_or_default())
 }
 
-async fn read_head(stream: &mut TcpStream, unread: &mut Vec<u8>) -> io::Result<String> {
+async fn read_head(stream: &mut impl Stream, unread: &mut Vec<u8>) -> io::Result<String> {
     loop {
         if let Some(end) = memchr::memmem::find(unread, b"\r\n\r\n") {
             let head = unread.drain(..end + 4).collect::<Vec<u8>>();
@@ -276,7 +318,7 @@ async fn read_head(stream: &mut TcpStream, unread: &mut Vec<u8>) -> io::Result<S
     }
 }
 
-async fn echo(stream: &mut TcpStream, mut unread: Vec<u8>) -> io::Result<()> {
+async fn echo(stream: &mut impl Stream, mut unread: Vec<u8>) -> io::Result<()> {
     loop {
         while let Some((frame, length)) = Frame::decode(&unread) {
             unread.drain(..length);
@@ -302,7 +344,7 @@ async fn echo(stream: &mut TcpStream, mut unread: Vec<u8>) -> io::Result<()> {
     }
 }
 
-async fn read_more(stream: &mut TcpStream, unread: &mut Vec<u8>) -> io::Result<()> {
+async fn read_more(stream: &mut impl Stream, unread: &mut Vec<u8>) -> io::Result<()> {
     match stream.read_buf(unread).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),

@@ -11,6 +11,7 @@ pub mod flow;
 pub mod frame;
 pub mod log;
 pub mod metrics;
+pub mod openssl;
 pub mod peers;
 pub mod process;
 pub mod program;
