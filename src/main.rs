@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tidegate::cli;
 
 /// Long-lived sessions leave small, scattered allocations; jemalloc keeps them dense.
@@ -36,6 +36,8 @@ enum Command {
     Rebalance(cli::rebalance::Rebalance),
     Connections(cli::connections::Connections),
     Explain(cli::explain::Explain),
+    Completions(cli::completions::Completions),
+    Man(cli::man::Man),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +56,10 @@ fn main() -> ExitCode {
         Some(Command::Rebalance(rebalance)) => cli::rebalance::run(&rebalance),
         Some(Command::Connections(connections)) => cli::connections::run(&connections),
         Some(Command::Explain(explain)) => cli::explain::run(&explain),
+        Some(Command::Completions(completions)) => {
+            cli::completions::run(&completions, Arguments::command())
+        }
+        Some(Command::Man(man)) => cli::man::run(&man, Arguments::command()),
         None => cli::check::run(&arguments.check),
     }
 }

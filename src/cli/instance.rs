@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -30,11 +30,14 @@ pub struct Where {
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_FILE)]
     config: PathBuf,
     /// Where it answers, instead of what a file says.
-    #[arg(long, value_name = "URL|unix:PATH", conflicts_with = "config")]
-    admin: Option<String>,
+    #[arg(long, value_name = "URL|unix:PATH", value_parser = Place::parse, conflicts_with = "config")]
+    admin: Option<Place>,
     /// File with the admin token, with --admin.
     #[arg(long, value_name = "FILE", requires = "admin")]
     token_file: Option<PathBuf>,
+    /// How long its answer may take, beyond the time that what is asked for takes.
+    #[arg(long, value_name = "TIME", value_parser = patience, default_value = "30s")]
+    timeout: Duration,
 }
 
 /// Why a command did not get what it asked for.
@@ -47,16 +50,16 @@ pub enum Failure {
     Off(PathBuf),
     #[error("{}: admin.bind has port 0: say with --admin where the instance answers", .0.display())]
     AnyPort(PathBuf),
-    #[error(
-        "--admin {0}: not a place (write http://127.0.0.1:9900 or unix:/run/tidegate/admin.sock)"
-    )]
-    Place(String),
     #[error("token {}: {source}", path.display())]
     Token { path: PathBuf, source: io::Error },
     #[error(
         "no instance answers at {place}: {source} (is tidegate running, and is this its [admin] bind?)"
     )]
     NoInstance { place: String, source: io::Error },
+    #[error("no instance answers at {place}: connected, and nothing came within {} s", patience.as_secs_f64())]
+    Silent { place: String, patience: Duration },
+    #[error("the request can't be made: {0}")]
+    Request(#[from] hyper::http::Error),
     #[error("{place}: connection lost: {source}")]
     Lost { place: String, source: hyper::Error },
     #[error("what answers at {0} is no tidegate")]
@@ -69,10 +72,12 @@ pub enum Failure {
 #[derive(Debug)]
 pub struct Instance {
     place: Place,
-    token: Option<String>,
+    token: Option<HeaderValue>,
+    patience: Duration,
 }
 
-#[derive(Debug)]
+/// Where an instance answers.
+#[derive(Clone, Debug)]
 enum Place {
     Tcp(String),
     Unix(PathBuf),
@@ -85,18 +90,30 @@ impl Where {
     /// When neither file nor argument says where it answers.
     pub fn instance(&self) -> Result<Instance, Failure> {
         let (place, token_file) = match &self.admin {
-            Some(place) => (Place::parse(place)?, self.token_file.clone()),
+            Some(place) => (place.clone(), self.token_file.clone()),
             None => {
                 let admin = admin_of(&self.config)?;
                 (Place::of(&admin, &self.config)?, admin.token_file)
             }
         };
         let token = token_file.map(|path| read_token(&path)).transpose()?;
-        Ok(Instance { place, token })
+        Ok(Instance {
+            place,
+            token,
+            patience: self.timeout,
+        })
     }
 }
 
 impl Instance {
+    /// What is asked for may take so long by itself.
+    pub fn allowing(self, time: Duration) -> Self {
+        Self {
+            patience: self.patience.saturating_add(time),
+            ..self
+        }
+    }
+
     /// Reads something.
     ///
     /// # Errors
@@ -142,21 +159,33 @@ impl Instance {
             .header(HOST, self.place.host())
             .header(CONTENT_TYPE, "application/json");
         let request = match &self.token {
-            Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
+            Some(token) => request.header(AUTHORIZATION, token),
             None => request,
         };
-        let request = request.body(Full::new(Bytes::from(body)));
-        let request = request.map_err(|_| Failure::Place(self.place.to_string()))?;
+        let request = request.body(Full::new(Bytes::from(body)))?;
         match &self.place {
             Place::Tcp(authority) => {
                 let stream = self.connected(TcpStream::connect(authority)).await?;
-                self.send(stream, request).await
+                self.answered(self.send(stream, request)).await
             }
             Place::Unix(path) => {
                 let stream = self.connected(UnixStream::connect(path)).await?;
-                self.send(stream, request).await
+                self.answered(self.send(stream, request)).await
             }
         }
+    }
+
+    async fn answered(
+        &self,
+        answer: impl Future<Output = Result<Value, Failure>>,
+    ) -> Result<Value, Failure> {
+        let in_time = timeout(self.patience, answer).await;
+        in_time.unwrap_or_else(|_| {
+            Err(Failure::Silent {
+                place: self.place.to_string(),
+                patience: self.patience,
+            })
+        })
     }
 
     async fn connected<S>(
@@ -210,15 +239,16 @@ impl Instance {
 }
 
 impl Place {
-    fn parse(text: &str) -> Result<Self, Failure> {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        const WRONG: &str =
+            "not a place (write http://127.0.0.1:9900 or unix:/run/tidegate/admin.sock)";
         if let Some(path) = text.strip_prefix("unix:") {
             return Ok(Self::Unix(path.into()));
         }
-        let wrong = || Failure::Place(text.to_owned());
-        let uri: Uri = text.parse().map_err(|_| wrong())?;
-        let authority = uri.authority().ok_or_else(wrong)?;
+        let uri: Uri = text.parse().map_err(|_| WRONG)?;
+        let authority = uri.authority().ok_or(WRONG)?;
         if !matches!(uri.scheme_str(), None | Some("http")) {
-            return Err(wrong());
+            return Err(WRONG);
         }
         let port = authority.port_u16().unwrap_or(80);
         Ok(Self::Tcp(format!("{}:{port}", authority.host())))
@@ -298,12 +328,21 @@ fn written_admin(file: &Path) -> Option<Admin> {
     Some(Admin { bind, token_file })
 }
 
-fn read_token(path: &Path) -> Result<String, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|source| Failure::Token {
+fn read_token(path: &Path) -> Result<HeaderValue, Failure> {
+    let read = || {
+        let text = std::fs::read_to_string(path)?;
+        let token = text.lines().next().unwrap_or_default().trim();
+        HeaderValue::from_str(&format!("Bearer {token}"))
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not a token"))
+    };
+    read().map_err(|source| Failure::Token {
         path: path.to_owned(),
         source,
-    })?;
-    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+    })
+}
+
+fn patience(text: &str) -> Result<Duration, &'static str> {
+    config::duration(text).ok_or("not a duration (write 20s)")
 }
 
 /// What the instance said against it, in its own words.

@@ -2,11 +2,13 @@
 
 pub mod bench;
 pub mod check;
+pub mod completions;
 pub mod connections;
 pub mod demo;
 pub mod echo;
 pub mod explain;
 pub mod instance;
+pub mod man;
 pub mod rebalance;
 pub mod reload;
 pub mod run;

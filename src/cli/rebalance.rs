@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use crate::config::duration;
 use crate::control::rebalance::MaxMove;
 
 use super::instance::{Failure, Where, encoded};
@@ -33,12 +34,16 @@ pub struct Rebalance {
 pub fn run(rebalance: &Rebalance) -> ExitCode {
     match order(rebalance) {
         Ok(answer) if rebalance.json => print(&format!("{answer}\n")),
-        Ok(answer) => print(&format!(
-            "{}: {} WebSockets moved\n",
-            rebalance.upstream,
-            word(&answer["moved"])
-        )),
+        Ok(answer) => print(&told(&rebalance.upstream, &answer)),
         Err(failure) => fail(&failure),
+    }
+}
+
+fn told(upstream: &str, answer: &Value) -> String {
+    match answer["moved"].as_u64() {
+        Some(0) => format!("{upstream}: nothing to move\n"),
+        Some(1) => format!("{upstream}: 1 WebSocket moved\n"),
+        _ => format!("{upstream}: {} WebSockets moved\n", word(&answer["moved"])),
     }
 }
 
@@ -51,7 +56,9 @@ fn order(rebalance: &Rebalance) -> Result<Value, Failure> {
     if let Some(max_move) = &rebalance.max_move {
         body["max_move"] = json!(max_move);
     }
-    rebalance.instance.instance()?.post(&path, Some(&body))
+    let within = duration(&rebalance.within).unwrap_or_default();
+    let instance = rebalance.instance.instance()?.allowing(within);
+    instance.post(&path, Some(&body))
 }
 
 fn max_move(text: &str) -> Result<String, &'static str> {

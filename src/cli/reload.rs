@@ -2,12 +2,16 @@
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::instance::{Failure, Where};
 use super::status::word;
 use super::{fail, print};
+
+/// What reading, looking up names and loading certificates may take.
+const RELOAD_TIME: Duration = Duration::from_secs(60);
 
 /// Ask the running process to reload its configuration and wait for the outcome.
 #[derive(clap::Args, Debug)]
@@ -41,7 +45,8 @@ fn ask(reload: &Reload) -> Result<Value, Failure> {
     } else {
         "/api/v1/reload"
     };
-    reload.instance.instance()?.post(path, None)
+    let instance = reload.instance.instance()?.allowing(RELOAD_TIME);
+    instance.post(path, None)
 }
 
 fn changes(answer: &Value) -> String {

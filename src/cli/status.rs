@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::instance::{Failure, Where};
+use super::instance::{Failure, Instance, Where};
 use super::table::Table;
 use super::{fail, print};
 
+/// What is asked for.
+const STATUS: &str = "/api/v1/status";
 /// How often `--watch` looks again.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Cursor home, clear to the end: what comes next replaces what was there.
@@ -40,24 +42,39 @@ pub fn run(status: &Status) -> ExitCode {
 
 fn show(status: &Status) -> Result<ExitCode, Failure> {
     let instance = status.instance.instance()?;
-    let redraws = status.watch && !status.json && io::stdout().is_terminal();
+    let answer = instance.get(STATUS)?;
+    let outcome = print(&status.text(&answer));
+    Ok(if status.watch {
+        watch(status, &instance)
+    } else {
+        outcome
+    })
+}
+
+/// Shows it again and again, until nobody reads it. An instance that goes may come back.
+fn watch(status: &Status, instance: &Instance) -> ExitCode {
     loop {
-        let answer = instance.get("/api/v1/status")?;
-        let text = if status.json {
-            format!("{answer}\n")
-        } else {
-            page(&answer)
-        };
-        let page = if redraws {
-            format!("{REDRAW}{text}")
-        } else {
-            text
-        };
-        let outcome = print(&page);
-        if !status.watch || io::stdout().flush().is_err() {
-            return Ok(outcome);
-        }
         thread::sleep(WATCH_EVERY);
+        let outcome = match instance.get(STATUS) {
+            Ok(answer) => print(&status.text(&answer)),
+            Err(failure) => {
+                fail(&failure);
+                continue;
+            }
+        };
+        if outcome != ExitCode::SUCCESS || io::stdout().flush().is_err() {
+            return ExitCode::FAILURE;
+        }
+    }
+}
+
+impl Status {
+    fn text(&self, answer: &Value) -> String {
+        match (self.json, self.watch && io::stdout().is_terminal()) {
+            (true, _) => format!("{answer}\n"),
+            (false, true) => format!("{REDRAW}{}", page(answer)),
+            (false, false) => page(answer),
+        }
     }
 }
 
@@ -98,6 +115,7 @@ fn page(status: &Value) -> String {
     }
     // Writing to a string can't fail.
     let _ = write!(page, "\n{table}");
+    page.push_str(&orders(status));
     for drain in list(&status["draining"]) {
         let target = match (drain["upstream"].as_str(), drain["server"].as_str()) {
             (Some(upstream), Some(server)) => format!("{upstream}/{server}"),
@@ -114,6 +132,29 @@ fn page(status: &Value) -> String {
         );
     }
     page
+}
+
+/// What was ordered at run time and holds until the file says something else of the server.
+fn orders(status: &Value) -> String {
+    let mut lines = String::new();
+    for order in list(&status["changed"]) {
+        let (upstream, server) = (word(&order["upstream"]), word(&order["server"]));
+        let state = word(&order["state"]);
+        let weight = order["weight"]
+            .as_u64()
+            .map(|weight| format!(", weight {weight}"));
+        let weight = weight.unwrap_or_default();
+        // Writing to a string can't fail.
+        let _ = writeln!(
+            lines,
+            "ordered at run time: {upstream}/{server}: {state}{weight}"
+        );
+    }
+    if lines.is_empty() {
+        lines
+    } else {
+        format!("\n{lines}")
+    }
 }
 
 fn health(server: &Value) -> &'static str {

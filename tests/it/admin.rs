@@ -1,10 +1,12 @@
 //! The admin API and the commands on it (CONTRACT sections 1 and 5).
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::proxy::tidegate;
+use crate::support::proxy::{BINARY, tidegate};
 use crate::support::wait::wait_until;
 use crate::support::websocket::WebSocket;
 use crate::support::{Answer, Backend, Connection, Echo, Setup, Tidegate};
@@ -192,6 +194,47 @@ fn a_change_at_run_time_survives_a_reload_that_does_not_concern_the_server() {
     let servers = proxy.api("/api/v1/upstreams")["upstreams"][0]["servers"].clone();
     assert_eq!(servers[0]["weight"], 2, "the file changed this one");
     assert_eq!(servers[1]["state"], "drain", "and not this one");
+}
+
+#[test]
+fn status_names_what_was_ordered_at_run_time() {
+    let [a, b] = Echo::start_many::<2>();
+    let proxy = Tidegate::start(&Setup::to(&[&a, &b]));
+    let orders = || {
+        let page = proxy.told(&["status"]);
+        let orders = page.lines().filter(|line| line.starts_with("ordered"));
+        orders.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(orders(), [""; 0]);
+    proxy.told(&["server", &format!("echo/{a}"), "weight", "5"]);
+    proxy.told(&["server", &format!("echo/{b}"), "drain"]);
+    let expected = [
+        format!("ordered at run time: echo/{a}: ready, weight 5"),
+        format!("ordered at run time: echo/{b}: drain"),
+    ];
+    assert_eq!(orders(), expected);
+}
+
+#[test]
+fn watching_shows_what_has_changed_meanwhile() {
+    let echo = Echo::start();
+    let proxy = Tidegate::in_front_of(&[&echo]);
+    let admin = format!("http://{}", proxy.listener("admin"));
+    let mut watch = Command::new(BINARY)
+        .args(["status", "--watch", "--json", "--admin", &admin])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pages = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut websockets = || {
+        let page: Value = serde_json::from_str(&pages.next().unwrap().unwrap()).unwrap();
+        page["websockets"].as_u64().unwrap()
+    };
+    assert_eq!(websockets(), 0);
+    let _held = proxy.websocket("/");
+    wait_until("the watch to see it", || websockets() == 1);
+    drop(pages);
+    watch.wait().unwrap();
 }
 
 #[test]

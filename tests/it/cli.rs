@@ -1,7 +1,7 @@
 //! The command line: what it prints, where, and with which exit code (CONTRACT section 1).
 
 use std::fs;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use crate::support::proxy::tidegate;
 use crate::support::{Backend, Setup};
@@ -147,4 +147,103 @@ fn a_key_of_a_later_version_is_refused_by_name() {
     assert_eq!(output.status.code(), Some(1));
     let errors = text(&output.stderr);
     assert!(errors.contains("not available in this version"), "{errors}");
+}
+
+/// Every subcommand that `--help` names.
+fn commands() -> Vec<String> {
+    let help = text(&tidegate(&["--help"]).stdout);
+    let (_, list) = help.split_once("Commands:\n").unwrap();
+    let names = list.lines().take_while(|line| !line.is_empty());
+    let names = names.filter_map(|line| line.split_whitespace().next());
+    names
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn bash_completes_commands_and_options() {
+    let script = text(&tidegate(&["completions", "bash"]).stdout);
+    let complete = |words: &[&str]| {
+        let (last, at) = (words[words.len() - 1], words.len() - 1);
+        let ask = format!(
+            "{script}\nCOMP_WORDS=({}); COMP_CWORD={at}; _tidegate tidegate {last}\n\
+             echo \"${{COMPREPLY[@]}}\"",
+            words.join(" ")
+        );
+        let output = Command::new("bash").args(["-c", &ask]).output().unwrap();
+        assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+        text(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(complete(&["tidegate", "re"]), "reload rebalance");
+    assert_eq!(complete(&["tidegate", "reload", "--dr"]), "--dry-run");
+    assert_eq!(complete(&["tidegate", "server", "u/a", "dr"]), "drain");
+}
+
+#[test]
+fn zsh_and_fish_know_every_command() {
+    for shell in ["zsh", "fish"] {
+        let output = tidegate(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0));
+        let script = text(&output.stdout);
+        for command in commands() {
+            assert!(script.contains(&command), "{shell} lacks {command}");
+        }
+    }
+    assert_eq!(tidegate(&["completions", "cmd"]).status.code(), Some(2));
+}
+
+#[test]
+fn every_command_has_its_manual_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = tidegate(&["man", directory.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let mut expected: Vec<String> = commands()
+        .iter()
+        .map(|command| format!("tidegate-{command}.1"))
+        .chain(["tidegate.1".to_owned()])
+        .collect();
+    expected.sort();
+    let pages = fs::read_dir(directory.path()).unwrap();
+    let mut pages: Vec<_> = pages
+        .map(|page| page.unwrap().file_name().into_string().unwrap())
+        .collect();
+    pages.sort();
+    assert_eq!(pages, expected);
+    let page = text(&tidegate(&["man"]).stdout);
+    assert!(page.contains(".TH tidegate 1"), "{page}");
+    let nowhere = tidegate(&["man", "/nowhere/man"]);
+    assert_eq!(nowhere.status.code(), Some(1));
+}
+
+#[test]
+fn a_place_that_is_none_is_exit_code_2() {
+    for place in ["https://127.0.0.1", "/run/admin.sock", ""] {
+        let output = tidegate(&["status", "--admin", place]);
+        assert_eq!(output.status.code(), Some(2), "{place:?}");
+        assert!(text(&output.stderr).contains("not a place"), "{place:?}");
+    }
+}
+
+#[test]
+fn an_instance_that_says_nothing_is_given_up() {
+    let silent = Backend::silent();
+    let admin = format!("http://{silent}");
+    for command in [
+        &["status"][..],
+        &["server", "u/a", "ready"],
+        &["connections", "--kill", "1"],
+        &["rebalance", "u", "--within", "100ms"],
+    ] {
+        let patience = ["--admin", &admin, "--timeout", "100ms"];
+        let output = tidegate(&[command, &patience].concat());
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        let errors = text(&output.stderr);
+        assert!(
+            errors.contains(&format!(
+                "no instance answers at {admin}: connected, and nothing came"
+            )),
+            "{errors}"
+        );
+    }
 }

@@ -95,10 +95,14 @@ pub(super) fn server(member: &Member) -> Value {
 }
 
 fn all_upstreams(snapshot: &Snapshot) -> Vec<Value> {
-    // In file order: the map has none.
-    let in_order = snapshot.config.upstreams.iter();
-    let upstreams = in_order.filter_map(|settings| snapshot.upstreams.get(&settings.name));
-    upstreams.map(|upstream| of_upstream(upstream)).collect()
+    in_file_order(snapshot)
+        .map(|upstream| of_upstream(upstream))
+        .collect()
+}
+
+fn in_file_order(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Upstream>> {
+    let names = snapshot.config.upstreams.iter();
+    names.filter_map(|settings| snapshot.upstreams.get(&settings.name))
 }
 
 fn of_upstream(upstream: &Upstream) -> Value {
@@ -109,7 +113,7 @@ fn of_upstream(upstream: &Upstream) -> Value {
 /// What the operator changed at run time and is in force.
 fn changed(snapshot: &Snapshot) -> Vec<Value> {
     let mut changed = Vec::new();
-    for upstream in snapshot.upstreams.values() {
+    for upstream in in_file_order(snapshot) {
         for member in upstream.members().iter() {
             let orders = &member.server.orders;
             if orders.is_changed() {
