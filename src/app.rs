@@ -18,11 +18,12 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::config::defaults::MAX_WORKERS;
 use crate::config::model::Bind;
-use crate::control::admin::{self, Admin, Token};
+use crate::control::admin::{self, Admin, Token, Watchers};
 use crate::control::drain::{Drains, Order as DrainOrder, Target};
+use crate::control::history::History;
+use crate::control::journal::Journal;
 use crate::control::listeners::Listeners;
 use crate::control::prepare::{access_log, prepare};
-use crate::control::rates::Rates;
 use crate::control::reload::{
     Refused, ReloadRequest, Reloader, Source, max_connections, reopen_logs,
 };
@@ -146,12 +147,14 @@ impl Process {
         let listeners = Listeners::new(inherited, Arc::clone(&workers), capacity.clone(), metrics);
         let drains = Drains::new(&shared);
         let (reload, reload_requests) = mpsc::channel(RELOAD_QUEUE);
+        let journal = Journal::default();
         let mut reloader = Reloader {
             source,
             shared: Arc::clone(&shared),
             listeners,
             ticketer,
             drains: drains.clone(),
+            journal: journal.clone(),
             log,
             capacity: capacity.clone(),
             descriptors,
@@ -166,7 +169,9 @@ impl Process {
             token: token(&config)?,
             reload,
             drains,
-            rates: Rates::default(),
+            history: History::begin(&shared),
+            journal,
+            watchers: Watchers::default(),
         };
         let admin = start_admin(&config, admin, &mut admin_tasks).await?;
         info!(
@@ -346,7 +351,7 @@ async fn start_admin(
     let listener = TcpListener::bind(address).await.map_err(bind_error)?;
     let address = listener.local_addr().map_err(bind_error)?;
     info!(listener = "admin", %address, "listening");
-    tasks.spawn(admin.rates.clone().sample(Arc::clone(&admin.shared)));
+    tasks.spawn(admin::observe(admin.clone()));
     tasks.spawn(admin::serve(listener, admin));
     Ok(Some(address))
 }

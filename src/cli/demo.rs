@@ -21,7 +21,7 @@ pub struct Demo {
     /// Where the proxy listens; another free port when this one is taken.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where metrics and health are served; another free port when this one is taken.
+    /// Where the dashboard, metrics and health are served; another free port when this one is taken.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9900")]
     admin: SocketAddr,
 }
@@ -104,6 +104,7 @@ fn announce(addresses: &Addresses, backends: &[SocketAddr]) -> io::Result<()> {
         writeln!(out, "backend     ws://{address}/")?;
     }
     if let Some(admin) = addresses.admin {
+        writeln!(out, "dashboard   http://{admin}/")?;
         writeln!(out, "metrics     http://{admin}/metrics")?;
         writeln!(out, "readiness   http://{admin}/readyz")?;
     }

@@ -3,12 +3,14 @@
 pub mod admin;
 pub mod consequence;
 pub mod drain;
+pub mod history;
+pub mod journal;
 pub mod listeners;
 pub mod prepare;
 pub mod probe;
-pub mod rates;
 pub mod rebalance;
 pub mod reload;
 pub mod resolve;
+pub mod talkers;
 pub mod tend;
 pub mod watch;

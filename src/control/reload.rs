@@ -20,6 +20,7 @@ use crate::telemetry::log::LogControl;
 
 use super::consequence::{Consequence, consequences, leaving};
 use super::drain::Drains;
+use super::journal::Journal;
 use super::listeners::{BindError, Listeners};
 use super::prepare::{access_log, check_access_log, prepare};
 use super::tend::{server_left, server_stays, tend};
@@ -73,6 +74,8 @@ pub struct Reloader {
     pub ticketer: Arc<dyn ProducesTickets>,
     /// The drains under way.
     pub drains: Drains,
+    /// Where reloads are noted.
+    pub journal: Journal,
     /// The running log.
     pub log: LogControl,
     /// How many connections there may be.
@@ -122,6 +125,9 @@ impl Reloader {
     async fn reload(&mut self) -> Result<Vec<Consequence>, Refused> {
         let outcome = self.try_reload().await;
         self.count(outcome.is_ok());
+        let errors = |refused: &Refused| refused.to_string().lines().count();
+        self.journal
+            .note(outcome.as_ref().map(Vec::len).map_err(errors));
         match &outcome {
             Ok(changes) => {
                 for Consequence {

@@ -46,7 +46,7 @@ impl Account {
         for side in Side::BOTH {
             let rtt = session.ping_rtt(side);
             if let Some(took) = rtt.filter(|_| rtt != self.ping_rtt[side]) {
-                self.live().route.figures.ping_rtt(side.word(), took);
+                self.live().route.figures.ping_rtt(side, took);
                 self.ping_rtt[side] = rtt;
             }
         }

@@ -8,7 +8,7 @@ use prometheus::Histogram;
 
 use crate::config::model;
 use crate::logic::reason::EndReason;
-use crate::logic::websocket::Settings;
+use crate::logic::websocket::{Settings, Side};
 use crate::telemetry::Metrics;
 use crate::telemetry::traffic::Stripe;
 
@@ -68,6 +68,7 @@ impl RouteFigures {
 
     /// An upgrade request was answered.
     pub fn handshake(&self, status: u16) {
+        self.metrics.pulse.answered(status);
         self.metrics
             .handshakes
             .with_label_values(&[&self.name, status.to_string().as_str()])
@@ -77,6 +78,7 @@ impl RouteFigures {
     /// A tunnel opened after this long.
     pub fn opened(&self, upstream: &str, server: &str, took: Duration) {
         self.handshake_duration.observe(took.as_secs_f64());
+        self.metrics.pulse.handshakes.observe(took);
         self.metrics
             .websockets
             .with_label_values(&[&self.name, upstream, server])
@@ -86,6 +88,7 @@ impl RouteFigures {
     /// A tunnel ended.
     pub fn closed(&self, upstream: &str, server: &str, reason: EndReason, lived: Duration) {
         self.session_duration.observe(lived.as_secs_f64());
+        self.metrics.pulse.ended(reason);
         self.metrics
             .websockets
             .with_label_values(&[&self.name, upstream, server])
@@ -106,12 +109,15 @@ impl RouteFigures {
             .inc();
     }
 
-    /// One of the proxy's own pings came back from `client` or `backend`.
-    pub fn ping_rtt(&self, side: &str, took: Duration) {
+    /// One of the proxy's own pings came back.
+    pub fn ping_rtt(&self, side: Side, took: Duration) {
         self.metrics
             .ping_rtt
-            .with_label_values(&[&self.name, side])
+            .with_label_values(&[self.name.as_ref(), side.word()])
             .observe(took.as_secs_f64());
+        if side == Side::Client {
+            self.metrics.pulse.client_pings.observe(took);
+        }
     }
 
     /// The worker's own stripe of message counters.

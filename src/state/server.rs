@@ -297,6 +297,11 @@ impl Server {
         }
     }
 
+    /// Attempts on it that failed so far.
+    pub fn failures(&self) -> u64 {
+        self.metrics.connect_failures.get() + self.metrics.handshake_failures.get()
+    }
+
     /// Whether it has as many connections as it may have.
     pub fn is_full(&self, max_connections: Option<u32>) -> bool {
         max_connections.is_some_and(|max| self.load() >= max)

@@ -1,5 +1,7 @@
 //! The collectors behind the families, and the registry that a scrape reads.
 
+use std::sync::Arc;
+
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
@@ -9,6 +11,7 @@ use prometheus::{
 
 use super::expose;
 use super::families::{self, Family};
+use super::pulse::Pulse;
 use super::traffic::Traffic;
 
 /// Buckets of handshakes and pings: 0.5 ms to 10 s.
@@ -49,6 +52,7 @@ pub struct Metrics {
     pub parked_bytes: IntGauge,
     pub access_log_dropped: IntCounter,
     pub worker_connections: IntGaugeVec,
+    pub pulse: Arc<Pulse>,
     file_descriptors: IntGaugeVec,
     registry: Registry,
 }
@@ -90,6 +94,7 @@ impl Metrics {
             parked_bytes: gauge(&registry, &families::PARKED_BYTES)?,
             access_log_dropped: counter(&registry, &families::ACCESS_LOG_DROPPED)?,
             worker_connections: gauges(&registry, &families::WORKER_CONNECTIONS)?,
+            pulse: Arc::default(),
             file_descriptors: gauges(&registry, &families::FILE_DESCRIPTORS)?,
             registry,
         };

@@ -5,6 +5,7 @@ pub mod expose;
 pub mod families;
 pub mod log;
 pub mod metrics;
+pub mod pulse;
 pub mod traffic;
 
 pub use metrics::Metrics;

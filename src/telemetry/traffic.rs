@@ -19,6 +19,15 @@ pub const KINDS: [&str; 5] = ["text", "binary", "close", "ping", "pong"];
 /// How many of them, from the first, carry data.
 pub const DATA_KINDS: usize = 2;
 
+/// What all routes have carried, by [`DIRECTIONS`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Data messages.
+    pub messages: [u64; DIRECTIONS.len()],
+    /// Their payload bytes.
+    pub bytes: [u64; DIRECTIONS.len()],
+}
+
 /// One worker's counters of one route; on cache lines of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -38,13 +47,9 @@ impl Stripe {
         add(&self.bytes[direction], count);
     }
 
-    fn data_messages(&self) -> u64 {
-        let data = self.messages.iter().flat_map(|kinds| &kinds[..DATA_KINDS]);
-        data.map(|count| count.load(Relaxed)).sum()
-    }
-
-    fn data_bytes(&self) -> u64 {
-        self.bytes.iter().map(|count| count.load(Relaxed)).sum()
+    fn data_messages(&self, direction: usize) -> u64 {
+        let data = &self.messages[direction][..DATA_KINDS];
+        data.iter().map(|count| count.load(Relaxed)).sum()
     }
 }
 
@@ -95,18 +100,23 @@ impl Traffic {
         Arc::clone(routes.entry(Arc::clone(name)).or_insert_with(fresh))
     }
 
-    /// Data messages and payload bytes of all routes, both directions together.
-    pub fn totals(&self) -> (u64, u64) {
+    /// Data messages and payload bytes of all routes.
+    pub fn totals(&self) -> Totals {
         let routes = self
             .inner
             .routes
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let each = |count: fn(&Stripe) -> u64| {
-            let stripes = routes.values().flat_map(|stripes| stripes.iter());
-            stripes.map(count).fold(0, u64::wrapping_add)
-        };
-        (each(Stripe::data_messages), each(Stripe::data_bytes))
+        let mut totals = Totals::default();
+        for stripe in routes.values().flat_map(|stripes| stripes.iter()) {
+            for direction in 0..DIRECTIONS.len() {
+                let messages = stripe.data_messages(direction);
+                totals.messages[direction] = totals.messages[direction].wrapping_add(messages);
+                let bytes = stripe.bytes[direction].load(Relaxed);
+                totals.bytes[direction] = totals.bytes[direction].wrapping_add(bytes);
+            }
+        }
+        totals
     }
 }
 

@@ -23,6 +23,7 @@ mod balance;
 mod cli;
 mod closing;
 mod config;
+mod dashboard;
 mod demo;
 mod docs;
 mod drain;

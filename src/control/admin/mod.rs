@@ -4,6 +4,8 @@ mod access;
 mod answer;
 mod call;
 mod connections;
+mod dashboard;
+mod live;
 mod patience;
 mod reload;
 mod routes;
@@ -24,12 +26,14 @@ use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, warn};
 
 use crate::control::drain::Drains;
-use crate::control::rates::Rates;
+use crate::control::history::History;
+use crate::control::journal::Journal;
 use crate::control::reload::ReloadRequest;
 use crate::state::Shared;
 
 pub use access::Token;
 use answer::Body;
+pub use live::Watchers;
 use patience::Patient;
 pub use routes::{ROUTES, Route};
 
@@ -51,8 +55,12 @@ pub struct Admin {
     pub reload: mpsc::Sender<ReloadRequest>,
     /// The drains under way.
     pub drains: Drains,
-    /// How much passes per second.
-    pub rates: Rates,
+    /// What the last minutes were like.
+    pub history: History,
+    /// The last reloads.
+    pub journal: Journal,
+    /// The dashboards that watch.
+    pub watchers: Watchers,
 }
 
 /// Serves the admin address until the future is dropped.
@@ -76,7 +84,8 @@ pub async fn serve(listener: TcpListener, admin: Admin) {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(Patient::new(stream)), service);
+                .serve_connection(TokioIo::new(Patient::new(stream)), service)
+                .with_upgrades();
             if let Err(error) = connection.await {
                 debug!(%error, "admin connection");
             }
@@ -85,9 +94,18 @@ pub async fn serve(listener: TcpListener, admin: Admin) {
     }
 }
 
+/// Keeps the figures of the last minutes, for those who ask and those who watch, until the future
+/// is dropped.
+pub async fn observe(admin: Admin) {
+    live::observe(admin).await;
+}
+
 async fn respond(admin: Admin, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    Ok(match access::refuse(&request, admin.token.as_deref()) {
-        None => routes::route(&admin, request).await,
-        Some(refused) => refused,
-    })
+    let need = routes::need(&request);
+    Ok(
+        match access::refuse(&request, need, admin.token.as_deref()) {
+            None => routes::route(&admin, request).await,
+            Some(refused) => refused,
+        },
+    )
 }

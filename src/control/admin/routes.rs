@@ -10,8 +10,10 @@ use crate::runtime::descriptors;
 use crate::telemetry::expose::Format;
 use crate::telemetry::metrics::Descriptors;
 
+use super::access::Need;
 use super::answer::{Body, Fault, json, text, typed};
-use super::{Admin, call, connections, reload, servers, show};
+use super::dashboard::{self, Part};
+use super::{Admin, call, connections, live, reload, servers, show};
 
 /// A route of the admin address.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +29,11 @@ pub struct Route {
 
 #[derive(Clone, Copy, Debug)]
 enum Call {
+    Page,
+    Style,
+    Script,
     Index,
+    Live,
     Metrics,
     Health,
     Readiness,
@@ -55,14 +61,20 @@ macro_rules! routes {
 }
 
 routes! {
-    GET "/" Index
-        "This list.";
+    GET "/" Page
+        "The dashboard.";
+    GET "/dashboard.css" Style
+        "Its style.";
+    GET "/dashboard.js" Script
+        "Its script.";
     GET "/metrics" Metrics
         "Prometheus text, or OpenMetrics when `Accept` asks for it.";
     GET "/healthz" Health
         "200 as long as the process lives.";
     GET "/readyz" Readiness
         "200 while it serves, 503 while it drains to stop.";
+    GET "/api/v1" Index
+        "This list.";
     GET "/api/v1/status" Status
         "The process, its upstreams, the drains under way, what was changed at run time.";
     GET "/api/v1/upstreams" Upstreams
@@ -71,6 +83,8 @@ routes! {
         "Routes in file order.";
     GET "/api/v1/connections" Connections
         "Live WebSockets, a page at a time.";
+    GET "/api/v1/live" Live
+        "A WebSocket: what the dashboard shows, each second.";
     GET "/api/v1/config" Config
         "The configuration in force, defaults filled in, secrets masked.";
     POST "/api/v1/reload" Reload
@@ -81,6 +95,21 @@ routes! {
         "Closes the excess connections of overloaded servers; answers after the last close.";
     DELETE "/api/v1/connections/{id}" Kill
         "Closes one WebSocket with 1008.";
+}
+
+/// What a request must show before it is looked at.
+pub(super) fn need<B>(request: &Request<B>) -> Need {
+    let path = request.uri().path();
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let mut fitting = ROUTES
+        .iter()
+        .filter(|route| call::names(route.path, path).is_some());
+    match fitting.next().map(|route| route.call) {
+        Some(Call::Page | Call::Style | Call::Script) if is_read => Need::Nothing,
+        Some(Call::Live) if is_read => Need::SameOrigin,
+        _ if is_read => Need::Host,
+        _ => Need::Token,
+    }
 }
 
 /// Answers a request.
@@ -115,6 +144,10 @@ async fn answer(
 ) -> Result<Response<Body>, Fault> {
     let shown = match (call, names) {
         (Call::Index, _) => return Ok(typed(StatusCode::OK, "text/plain; charset=utf-8", index())),
+        (Call::Page, _) => return Ok(dashboard::part(Part::Page)),
+        (Call::Style, _) => return Ok(dashboard::part(Part::Style)),
+        (Call::Script, _) => return Ok(dashboard::part(Part::Script)),
+        (Call::Live, _) => return Ok(live::open(admin, request)),
         (Call::Metrics, _) => return Ok(metrics(admin, &request).await),
         (Call::Health, _) => return Ok(text(StatusCode::OK, "ok")),
         (Call::Readiness, _) => return Ok(readiness(admin)),

@@ -22,7 +22,7 @@ pub(super) fn status(admin: &Admin) -> Value {
     let shared = &admin.shared;
     let metrics = &shared.metrics;
     let snapshot = shared.snapshot();
-    let rates = admin.rates.per_second();
+    let rates = admin.history.per_second();
     let draining: Vec<Value> = (admin.drains.progress().iter())
         .map(|progress| drain(progress))
         .collect();
@@ -87,6 +87,7 @@ pub(super) fn server(member: &Member) -> Value {
         "websockets": server.websockets(),
         "connections": server.load(),
         "ejected": server.is_ejected(Instant::now()),
+        "failures": server.failures(),
         "backup": member.spec.backup,
         "max_connections": member.spec.max_connections,
         "configured_address": member.spec.address.to_string(),

@@ -12,6 +12,7 @@ mod session;
 mod settings;
 mod side;
 mod sieve;
+mod speaker;
 mod tally;
 mod timing;
 pub mod walker;
@@ -20,6 +21,7 @@ pub use closing::{CloseFrom, End, Output};
 pub use session::Session;
 pub use settings::{Extensions, OnExcess, Settings};
 pub use side::{Pair, Side};
+pub use speaker::{Reply, Speaker};
 pub use tally::{Carried, Tally};
 
 #[cfg(test)]
