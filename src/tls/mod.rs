@@ -1,6 +1,7 @@
 //! From `[listener.NAME.tls]`, and in `upstream.rs` from `[upstream.NAME.tls]`, to a rustls
 //! configuration. Opens files, never a socket.
 
+mod anybody;
 mod certificate;
 mod client_auth;
 mod error;
@@ -21,6 +22,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use crate::config::model::{Tls, TlsVersion};
 
+pub use anybody::Anybody;
 pub use error::Error;
 pub use tickets::ticketer;
 

@@ -7,14 +7,12 @@ use std::time::SystemTime;
 
 use rustls::client::ResolvesClientCert;
 use rustls::client::WantsClientCert;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use sha1::{Digest, Sha1};
 
-use super::{Error, PROTOCOLS, certificate, pem, root_store};
+use super::{Anybody, Error, PROTOCOLS, certificate, pem, root_store};
 use crate::config::model::UpstreamTls;
 
 /// Tells apart what configurations are built from: two that are alike share their sessions.
@@ -81,7 +79,7 @@ fn believing(
         .map_err(|source| Error::Provider { source })?;
     if tls.insecure {
         sources.update("insecure");
-        let anybody = Arc::new(Anybody(Arc::clone(provider)));
+        let anybody = Arc::new(Anybody::new(Arc::clone(provider)));
         return Ok(builder
             .dangerous()
             .with_custom_certificate_verifier(anybody));
@@ -113,46 +111,5 @@ impl SystemRoots {
             return Err(Error::NoSystemRoots);
         }
         Ok(Arc::clone(self.0.get_or_init(|| Arc::new(roots))))
-    }
-}
-
-/// Believes any certificate, but only of who holds its key.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -53,7 +53,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("tls", &["telemetry", "config", "logic"]),
     ("telemetry", &["config", "logic"]),
     ("config", &["logic"]),
-    ("load", &["logic::websocket"]),
+    ("load", &["tls", "logic::websocket"]),
     ("logic", &[]),
 ];
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rcgen::date_time_ymd;
+use rcgen::{CertificateParams, IsCa, date_time_ymd};
 use rustls::{HandshakeKind, ServerConfig};
 
 use crate::support::certificates::{Authority, Certificate};
@@ -214,6 +214,16 @@ fn plaintext() -> Backend {
         (visit.connection).send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
         visit.hold();
     })
+}
+
+#[test]
+fn a_server_that_signs_for_itself_is_believed_where_it_is_its_own_authority() {
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.is_ca = IsCa::ExplicitNoCa;
+    let alone = Authority::of(params);
+    let echo = Echo::secure(alone.server());
+    let proxy = Tidegate::start(&over_tls(&echo, &ca(&alone)));
+    proxy.websocket("/").echo("by myself");
 }
 
 #[test]

@@ -44,6 +44,11 @@ impl Authority {
             .distinguished_name
             .push(DnType::CommonName, "an authority of the tests");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self::of(params)
+    }
+
+    /// One whose own certificate says this.
+    pub fn of(params: CertificateParams) -> Self {
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("ca.pem"), issuer.pem()).unwrap();
@@ -131,6 +136,15 @@ impl Authority {
                 .with_client_auth_cert(chain, key)
                 .unwrap(),
         )
+    }
+
+    /// A server that shows this authority's own certificate.
+    pub fn server(&self) -> Arc<ServerConfig> {
+        let key = PrivateKeyDer::try_from(self.issuer.key().serialize_der()).unwrap();
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.issuer.der().clone()], key);
+        Arc::new(config.unwrap())
     }
 
     /// A server that shows `certificate` and asks for none.
