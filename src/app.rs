@@ -315,18 +315,15 @@ fn start_workers(count: usize, shared: &Arc<Shared>) -> io::Result<Workers> {
             .worker_connections
             .with_label_values(&[worker.to_string()])
     };
-    let shared = Arc::clone(shared);
+    let context = |worker| Context {
+        shared: Arc::clone(shared),
+        worker,
+        pool: Arc::default(),
+    };
+    let contexts: Vec<_> = (0..count).map(context).collect();
     Workers::start(
         (0..count).map(gauge).collect(),
-        move |worker, connection| {
-            serve(
-                Context {
-                    shared: Arc::clone(&shared),
-                    worker,
-                },
-                connection,
-            )
-        },
+        move |worker, connection| serve(contexts[worker].clone(), connection),
     )
 }
 

@@ -68,7 +68,7 @@ fn followed(framing: Framing, input: &[u8], piece: usize) -> Result<(Vec<u8>, bo
                     out.extend_from_slice(&rest[..count]);
                     count
                 }
-                Step::Drop(count) => count,
+                Step::Drop(count) | Step::Trailer(count) => count,
             };
             assert!(used > 0, "no progress");
             rest = &rest[used..];

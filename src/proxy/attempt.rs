@@ -1,44 +1,42 @@
-//! Reaching a server: pick or wait for one, connect, send the request, read the head of the
-//! answer, and try another server for as long as no byte of an answer has come.
+//! Reaching a server: pick or wait for one, make the attempt, and try another for as long as no
+//! byte of an answer has come. The same for every kind of request.
 
 use std::sync::Arc;
 
-use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout_at};
 use tracing::{debug, warn};
 
-use crate::config::model;
 use crate::logic::balance::Unavailable;
-use crate::logic::refusal::{BackendFault, BackendTimeout, Refusal, Shortage};
-use crate::logic::request::{ClientKey, Malformed, ResponseHead};
+use crate::logic::refusal::{Refusal, Shortage};
+use crate::logic::request::ClientKey;
 use crate::state::Shared;
 use crate::state::server::{Phase, Server, Ticket};
 use crate::state::upstream::{Pick, Seeker, Upstream};
 
-use super::dial::{DialError, dial};
-use super::inbox::{Inbox, NoHead};
-use super::stream::Stream;
+use super::dial::DialError;
 
 /// Largest head of a backend's answer.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
+pub const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// Most fields in it.
-const MAX_FIELDS: usize = 200;
-/// Interim answers (1xx) skipped before the one that counts.
-const MAX_INTERIM: usize = 32;
-/// What every answer begins with; HTTP/2 and others are not spoken to servers.
-const OPENING: &[u8] = b"HTTP/1.";
+pub const MAX_FIELDS: usize = 200;
+
+/// One way of asking a server.
+pub trait Attempt {
+    /// What a server that answered is left in.
+    type Answer;
+
+    /// Asks the server that was picked.
+    fn on(&mut self, pick: &mut Pick)
+    -> impl Future<Output = Result<Self::Answer, Failure>> + Send;
+}
 
 /// A server that answered, and how.
 #[derive(Debug)]
-pub struct Reached {
+pub struct Reached<A> {
     /// The connection's place on the server.
     pub ticket: Ticket,
-    /// The connection.
-    pub stream: Stream,
-    /// The head of the answer.
-    pub head: ResponseHead,
-    /// What came behind it.
-    pub inbox: Inbox,
+    /// What it answered.
+    pub answer: A,
     /// How many other servers were tried before.
     pub retries: u32,
 }
@@ -54,25 +52,26 @@ pub struct Unreached {
 
 /// How an attempt on a server failed.
 #[derive(Debug)]
-struct Failure {
-    refusal: Refusal,
+pub struct Failure {
+    /// What the client is told when no other server is tried.
+    pub refusal: Refusal,
     /// The step that failed; none where the server is not to blame.
-    blame: Option<Phase>,
-    /// Whether a byte of an answer had come: then the request is never sent again.
-    answered: bool,
+    pub blame: Option<Phase>,
+    /// Whether another server may be asked.
+    pub again: bool,
 }
 
-/// Sends `request` to a server of the upstream and reads the head of its answer. A server that
-/// fails before it answered is replaced by another, `retries` times.
+/// Makes the attempt on a server of the upstream. A server that fails before it answered is
+/// replaced by another, `retries` times.
 ///
 /// # Errors
 /// The failure of the last attempt when all failed, 503 when there was no server.
-pub async fn reach(
+pub async fn reach<A: Attempt + Send>(
     shared: &Shared,
     upstream: &Upstream,
     client: &ClientKey,
-    request: &[u8],
-) -> Result<Reached, Unreached> {
+    attempt: &mut A,
+) -> Result<Reached<A::Answer>, Unreached> {
     let mut seeker = Seeker {
         client: *client,
         tried: Vec::new(),
@@ -80,7 +79,7 @@ pub async fn reach(
     };
     let mut outcome = Unreached::by(Shortage::NoServer);
     for retries in 0..=upstream.settings.retries {
-        let pick = match find(shared, upstream, &mut seeker).await {
+        let mut pick = match find(shared, upstream, &mut seeker).await {
             Ok(pick) => pick,
             Err(Shortage::NoServer) => break,
             Err(shortage) => {
@@ -91,14 +90,13 @@ pub async fn reach(
         if retries > 0 {
             upstream.retries.inc();
         }
+        let tried = attempt.on(&mut pick).await;
         let server = pick.ticket.server();
-        match attempt(&pick, &upstream.settings, request).await {
-            Ok((stream, head, inbox)) => {
+        match tried {
+            Ok(answer) => {
                 return Ok(Reached {
                     ticket: pick.ticket,
-                    stream,
-                    head,
-                    inbox,
+                    answer,
                     retries,
                 });
             }
@@ -111,8 +109,7 @@ pub async fn reach(
                     refusal: failure.refusal,
                     tried: Some((Arc::clone(server), retries)),
                 };
-                // Another server would meet our own shortage too.
-                if failure.answered || failure.blame.is_none() {
+                if !failure.again {
                     break;
                 }
                 seeker.tried.push(server.id);
@@ -160,47 +157,6 @@ pub fn failed(upstream: &Upstream, server: &Server, phase: Phase) {
     }
 }
 
-async fn attempt(
-    pick: &Pick,
-    settings: &model::Upstream,
-    request: &[u8],
-) -> Result<(Stream, ResponseHead, Inbox), Failure> {
-    let mut stream = dial(pick, settings).await?;
-    let deadline = Instant::now() + settings.handshake_timeout;
-    let mut inbox = Inbox::default();
-    let head = converse(&mut stream, &mut inbox, request, deadline).await?;
-    Ok((stream, head, inbox))
-}
-
-/// Sends the request and reads the head of the answer that counts.
-async fn converse(
-    stream: &mut Stream,
-    inbox: &mut Inbox,
-    request: &[u8],
-    deadline: Instant,
-) -> Result<ResponseHead, Failure> {
-    match timeout_at(deadline, stream.write_all(request)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) => return Err(Failure::of(NoHead::Closed, false)),
-        Err(_) => return Err(Failure::of(NoHead::TimedOut { started: false }, false)),
-    }
-    for interim in 0..MAX_INTERIM {
-        let head = inbox.head(stream, OPENING, MAX_HEAD_BYTES, deadline).await;
-        let answered = interim > 0 || !inbox.is_empty();
-        let head = head.map_err(|no_head| Failure::of(no_head, answered))?;
-        let head = ResponseHead::parse(head, MAX_FIELDS);
-        let head = head.map_err(|malformed| Failure::of(malformed.into(), true))?;
-        if !head.is_interim() {
-            return Ok(head);
-        }
-    }
-    Err(Failure {
-        refusal: BackendFault::InterimFlood.into(),
-        blame: Some(Phase::Handshake),
-        answered: true,
-    })
-}
-
 impl Unreached {
     const fn by(shortage: Shortage) -> Self {
         Self {
@@ -212,30 +168,12 @@ impl Unreached {
 
 impl From<DialError> for Failure {
     fn from(error: DialError) -> Self {
+        let blame = error.blame();
         Self {
             refusal: error.refusal(),
-            blame: error.blame(),
-            answered: false,
+            blame,
+            // Another server would meet our own shortage too.
+            again: blame.is_some(),
         }
     }
-}
-
-impl Failure {
-    fn of(no_head: NoHead, answered_before: bool) -> Self {
-        let (refusal, answered) = match no_head {
-            NoHead::Closed | NoHead::Failed(_) => (BackendFault::Closed.into(), false),
-            NoHead::Cut => (BackendFault::Closed.into(), true),
-            NoHead::Malformed(fault) => (malformed(fault), true),
-            NoHead::TimedOut { started } => (Refusal::Timeout(BackendTimeout::Handshake), started),
-        };
-        Self {
-            refusal,
-            blame: Some(Phase::Handshake),
-            answered: answered || answered_before,
-        }
-    }
-}
-
-fn malformed(fault: Malformed) -> Refusal {
-    BackendFault::Head(fault).into()
 }

@@ -21,6 +21,7 @@ use crate::state::snapshot::Listener;
 
 use super::exchange::{Next, exchange};
 use super::inbox::{Inbox, NoHead};
+use super::pool::Pool;
 use super::secure::secure;
 use super::stream::Stream;
 use super::visit::Visit;
@@ -41,6 +42,8 @@ pub struct Context {
     pub shared: Arc<Shared>,
     /// The worker's index.
     pub worker: usize,
+    /// The worker's idle connections to servers.
+    pub pool: Arc<Pool>,
 }
 
 /// Both ends of a client's connection.

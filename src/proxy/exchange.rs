@@ -6,9 +6,10 @@ use std::time::Instant;
 use crate::logic::answer::Answer;
 use crate::logic::refusal::Refusal;
 use crate::logic::request::{Client, Framing, Request, RequestHead, Scheme};
+use crate::state::route::Route;
 
 use super::connection::{ClientConnection, Context};
-use super::upgrade::Upgrade;
+use super::errand::Errand;
 use super::visit::Visit;
 
 /// What comes after a request on its connection.
@@ -48,37 +49,42 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
     let checked = route.settings.terms().check(&request, &caller);
     match (&route.upstream, checked) {
         (_, Err(refusal)) => {
-            if request.is_websocket() {
-                route.figures.handshake(refusal.status());
-            }
+            count(&route, &request, refusal.status(), received);
             refuse(client, visit, &refusal, Some(&request)).await
         }
-        (Some(upstream), Ok(Some(offer))) => {
-            let upstream = Arc::clone(upstream);
-            let port = client.ends.local.port();
-            let context = context.clone();
-            let upgrade = Upgrade {
-                context,
+        (Some(upstream), Ok(offer)) => {
+            let errand = Errand {
+                context: context.clone(),
+                upstream: Arc::clone(upstream),
+                port: client.ends.local.port(),
                 request,
-                offer,
                 route,
-                upstream,
                 caller,
-                port,
                 received,
                 visit,
             };
-            // The handshake's state is large and short-lived.
-            Box::pin(upgrade.run(client)).await
-        }
-        (_, Ok(_)) => match route.settings.own_answer(&request) {
-            Some(answer) => {
-                visit.answered(answer.status());
-                conclude(client, answer, Some(&request)).await
+            // An exchange's state is large and short-lived.
+            match offer {
+                Some(offer) => Box::pin(errand.upgrade(offer, client)).await,
+                None => Box::pin(errand.forward(client)).await,
             }
-            // Plain requests are not proxied yet, whichever kinds the route takes.
-            None => refuse(client, visit, &Refusal::UpgradeRequired, Some(&request)).await,
-        },
+        }
+        (None, Ok(_)) => {
+            let answer = route.settings.own_answer(&request);
+            // A route without an upstream has an answer of its own.
+            let answer = answer.unwrap_or_else(|| Refusal::Internal.answer());
+            count(&route, &request, answer.status(), received);
+            visit.answered(answer.status());
+            conclude(client, answer, Some(&request)).await
+        }
+    }
+}
+
+/// Counts an answer of the proxy's own.
+fn count(route: &Route, request: &Request, status: u16, received: Instant) {
+    match request.is_websocket() {
+        true => route.figures.handshake(status),
+        false => route.figures.request(status, received.elapsed()),
     }
 }
 

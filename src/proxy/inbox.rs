@@ -51,6 +51,17 @@ impl Inbox {
         self.bytes.is_empty()
     }
 
+    /// What waits.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Takes so many of the bytes that wait.
+    pub fn split(&mut self, count: usize) -> Bytes {
+        self.searched = 0;
+        self.bytes.split_to(count).freeze()
+    }
+
     /// Takes everything that waits.
     pub fn take(&mut self) -> Bytes {
         self.searched = 0;
@@ -110,14 +121,21 @@ impl Inbox {
     /// Takes in what comes while nobody wants it, `max_bytes` at most; resolves when the stream
     /// ends or fails, or once it is full, when the peer resets it.
     pub async fn until_gone(&mut self, stream: &mut Stream, max_bytes: usize) {
+        if self.fill(stream, max_bytes).await {
+            stream.reset().await;
+        }
+    }
+
+    /// Takes in what comes until `max_bytes` are here; false when the stream ends or fails first.
+    pub async fn fill<S: AsyncRead + Unpin>(&mut self, stream: &mut S, max_bytes: usize) -> bool {
         while self.bytes.len() < max_bytes {
             let room = max_bytes - self.bytes.len();
             match self.read(stream, room.min(READ_BYTES)).await {
                 Ok(1..) => {}
-                Ok(0) | Err(_) => return,
+                Ok(0) | Err(_) => return false,
             }
         }
-        stream.reset().await;
+        true
     }
 
     /// Reads once, `max` bytes at most.

@@ -17,6 +17,7 @@ use crate::state::upstream::Upstream;
 use super::attempt::{Reached, failed};
 use super::connection::ClientConnection;
 use super::exchange::{Next, refuse};
+use super::knock::Opened;
 use super::visit::Visit;
 
 /// Longest silence inside the answer's body.
@@ -30,10 +31,10 @@ pub async fn pass(
     visit: Visit,
     request: &Request,
     upstream: &Upstream,
-    reached: Reached,
+    reached: Reached<Opened>,
 ) -> Next {
     let server = reached.ticket.server();
-    let framing = match Framing::of_response(&reached.head, request.method()) {
+    let framing = match Framing::of_response(&reached.answer.head, request.method()) {
         Ok(framing) => framing,
         Err(fault) => {
             failed(upstream, server, Phase::Handshake);
@@ -43,10 +44,10 @@ pub async fn pass(
     };
     // It refused the upgrade in order: no failure in a row.
     server.succeeded(Instant::now());
-    visit.passed(reached.head.status());
+    visit.passed(reached.answer.head.status());
     let closes = !request.keeps_alive() || framing == Framing::UntilClose;
     let mut head = Vec::with_capacity(512);
-    write_response(&reached.head, framing, closes, &mut head);
+    write_response(&reached.answer.head, framing, closes, &mut head);
     if !client.send(&head).await {
         return Next::Gone;
     }
@@ -61,10 +62,10 @@ pub async fn pass(
 async fn pass_body(
     client: &mut ClientConnection,
     framing: Framing,
-    mut reached: Reached,
+    mut reached: Reached<Opened>,
 ) -> Option<()> {
     let mut body = Body::new(framing);
-    let mut waiting = reached.inbox.take();
+    let mut waiting = reached.answer.inbox.take();
     loop {
         while !waiting.is_empty() && !body.is_complete() {
             match body.follow(&waiting) {
@@ -73,7 +74,7 @@ async fn pass_body(
                         return None;
                     }
                 }
-                Ok(Step::Drop(count)) => drop(waiting.split_to(count)),
+                Ok(Step::Drop(count) | Step::Trailer(count)) => drop(waiting.split_to(count)),
                 Err(fault) => {
                     debug!(server = ?reached.ticket.server(), %fault, "answer cut");
                     return None;
@@ -83,10 +84,13 @@ async fn pass_body(
         if body.is_complete() {
             return Some(());
         }
-        let read = reached.inbox.read(&mut reached.stream, READ_BYTES);
+        let read = reached
+            .answer
+            .inbox
+            .read(&mut reached.answer.stream, READ_BYTES);
         match timeout(BODY_TIMEOUT, read).await {
             Ok(Ok(0)) => return body.end_of_stream().ok(),
-            Ok(Ok(_)) => waiting = reached.inbox.take(),
+            Ok(Ok(_)) => waiting = reached.answer.inbox.take(),
             Ok(Err(_)) | Err(_) => return None,
         }
     }

@@ -7,60 +7,32 @@ use tokio::select;
 
 use crate::logic::reason::EndReason;
 use crate::logic::refusal::{BackendFault, Refusal, Shortage};
-use crate::logic::request::to_backend::Outbound;
 use crate::logic::request::to_client::write_switching;
-use crate::logic::request::{Client, Request};
 use crate::logic::websocket::handshake::{Agreed, Offer, verify};
 use crate::logic::websocket::{Extensions, Pair, Session};
-use crate::state::route::{Route, RoutePlace};
+use crate::state::route::RoutePlace;
 use crate::state::server::Phase;
-use crate::state::upstream::Upstream;
 
 use super::account::Account;
 use super::attempt::{Reached, Unreached, failed, reach};
-use super::connection::{ClientConnection, Context};
+use super::connection::ClientConnection;
+use super::errand::{CLIENT_LEFT, Errand};
 use super::exchange::{Next, refuse};
+use super::knock::{Knock, Opened};
 use super::passing::pass;
 use super::relay::Relay;
-use super::visit::Visit;
 
-/// The status that counts a client which left before its answer, as nginx has it.
-const CLIENT_LEFT: u16 = 499;
-
-/// An upgrade request on its way to a tunnel.
-#[derive(Debug)]
-pub struct Upgrade {
-    /// What it runs on.
-    pub context: Context,
-    /// The request.
-    pub request: Request,
-    /// What it offers.
-    pub offer: Offer,
-    /// The route it met.
-    pub route: Arc<Route>,
-    /// The upstream of that route.
-    pub upstream: Arc<Upstream>,
-    /// Who sent it.
-    pub caller: Client,
-    /// The port it came in on.
-    pub port: u16,
-    /// When its head was there.
-    pub received: Instant,
-    /// What the access log is told.
-    pub visit: Visit,
-}
-
-impl Upgrade {
-    /// Opens the tunnel, or answers the request.
-    pub async fn run(mut self, mut client: ClientConnection) -> Next {
+impl Errand {
+    /// Opens the tunnel that was asked for with this offer, or answers the request.
+    pub async fn upgrade(mut self, offer: Offer, mut client: ClientConnection) -> Next {
         let place = match self.admit() {
             Ok(place) => place,
-            Err(refusal) => return self.refuse(client, &refusal).await,
+            Err(refusal) => return self.turn_away(client, &refusal).await,
         };
         let early_bytes = client.listener.settings.max_header_bytes;
         let outcome = select! {
             biased;
-            outcome = self.reach() => outcome,
+            outcome = self.knock(&offer) => outcome,
             // A client that leaves takes its connect and its handshake with it.
             () = client.inbox.until_gone(&mut client.stream, early_bytes) => {
                 return self.abandoned();
@@ -72,14 +44,14 @@ impl Upgrade {
                 if let Some((server, retries)) = tried {
                     self.visit.tried(&server, retries);
                 }
-                return self.refuse(client, &refusal).await;
+                return self.turn_away(client, &refusal).await;
             }
         };
         self.visit.tried(reached.ticket.server(), reached.retries);
-        if reached.head.status() == 101 {
-            return self.switch(client, place, reached).await;
+        if reached.answer.head.status() == 101 {
+            return self.switch(offer, client, place, reached).await;
         }
-        self.route.figures.handshake(reached.head.status());
+        self.route.figures.handshake(reached.answer.head.status());
         pass(client, self.visit, &self.request, &self.upstream, reached).await
     }
 
@@ -93,50 +65,43 @@ impl Upgrade {
         place.ok_or(Refusal::Unavailable(Shortage::RouteFull))
     }
 
-    async fn reach(&self) -> Result<Reached, Unreached> {
-        let settings = &self.route.settings;
-        let path = settings.backend_path(self.request.path());
-        let outbound = Outbound {
-            request: &self.request,
-            client: &self.caller,
-            port: self.port,
-            offer: Some(&self.offer),
-            path: &path,
-            query: self.request.query(),
-            user: None,
-            set: &settings.headers.set,
-            remove: &settings.headers.remove,
-        };
+    async fn knock(&self, offer: &Offer) -> Result<Reached<Opened>, Unreached> {
+        let path = self.route.settings.backend_path(self.request.path());
         let mut head = Vec::with_capacity(1024);
-        outbound.write_to(&mut head);
+        self.outbound(&path, Some(offer)).write_to(&mut head);
+        let mut knock = Knock {
+            settings: &self.upstream.settings,
+            request: &head,
+        };
         let shared = &self.context.shared;
-        reach(shared, &self.upstream, &self.caller.key(), &head).await
+        reach(shared, &self.upstream, &self.caller.key(), &mut knock).await
     }
 
     /// Holds the backend's 101 against the offer, passes it on and starts the relay.
     async fn switch(
         self,
+        offer: Offer,
         mut client: ClientConnection,
         place: RoutePlace,
-        mut reached: Reached,
+        mut reached: Reached<Opened>,
     ) -> Next {
         let strictness = self.route.settings.handshake;
-        let agreed = match verify(&reached.head, &self.offer, strictness) {
+        let agreed = match verify(&reached.answer.head, &offer, strictness) {
             Ok(agreed) => agreed,
             Err(fault) => {
                 failed(&self.upstream, reached.ticket.server(), Phase::Handshake);
                 let refusal = BackendFault::Handshake(fault).into();
-                return self.refuse(client, &refusal).await;
+                return self.turn_away(client, &refusal).await;
             }
         };
         reached.ticket.server().succeeded(Instant::now());
         let mut head = Vec::with_capacity(512);
-        write_switching(&reached.head, &self.offer, &agreed, &mut head);
+        write_switching(&reached.answer.head, &offer, &agreed, &mut head);
         if !client.send(&head).await {
             return self.abandoned();
         }
         self.route.figures.handshake(101);
-        let early = reached.inbox.take();
+        let early = reached.answer.inbox.take();
         tokio::spawn(self.relay(client, place, &agreed, reached, early));
         Next::Gone
     }
@@ -147,7 +112,7 @@ impl Upgrade {
         mut client: ClientConnection,
         place: RoutePlace,
         agreed: &Agreed,
-        reached: Reached,
+        reached: Reached<Opened>,
         early: bytes::Bytes,
     ) -> Relay {
         let opened = Instant::now();
@@ -188,7 +153,7 @@ impl Upgrade {
         Relay::new(
             session,
             client_end,
-            (reached.stream, early),
+            (reached.answer.stream, early),
             account,
             park_limit,
         )
@@ -201,7 +166,7 @@ impl Upgrade {
         Next::Gone
     }
 
-    async fn refuse(self, client: ClientConnection, refusal: &Refusal) -> Next {
+    async fn turn_away(self, client: ClientConnection, refusal: &Refusal) -> Next {
         self.route.figures.handshake(refusal.status());
         refuse(client, self.visit, refusal, Some(&self.request)).await
     }

@@ -12,7 +12,7 @@ use crate::state::registry::Live;
 use crate::state::route::Route;
 use crate::state::server::Server;
 use crate::telemetry::access::json::bounded;
-use crate::telemetry::access::{AccessLog, Ending, Event, Facts, Record};
+use crate::telemetry::access::{AccessLog, Ending, Event, Facts, Record, Served};
 
 use super::connection::ClientConnection;
 
@@ -102,7 +102,21 @@ impl Visit {
 
     /// It ends with the answer it asked for.
     pub fn answered(self, status: u16) {
-        self.finish(Some(status), |took| Event::Request { took });
+        self.carried(status, [0, 0], None);
+    }
+
+    /// It ends with an answer, after so much payload to the backend and to the client; `cut` says
+    /// why the answer stopped before its end.
+    pub fn carried(self, status: u16, payload_bytes: [u64; 2], cut: Option<&'static str>) {
+        let [bytes_to_backend, bytes_to_client] = payload_bytes;
+        self.finish(Some(status), |took| {
+            Event::Request(Served {
+                took,
+                bytes_to_backend,
+                bytes_to_client,
+                cut,
+            })
+        });
     }
 
     /// It became a session.

@@ -34,6 +34,7 @@ pub struct RouteFigures {
     metrics: Metrics,
     handshake_duration: Histogram,
     session_duration: Histogram,
+    request_duration: Histogram,
     traffic: Arc<[Stripe]>,
     live: AtomicUsize,
 }
@@ -45,6 +46,7 @@ impl RouteFigures {
             name: Arc::clone(name),
             handshake_duration: metrics.handshake_duration.with_label_values(&[name]),
             session_duration: metrics.session_duration.with_label_values(&[name]),
+            request_duration: metrics.request_duration.with_label_values(&[name]),
             traffic: metrics.traffic.route(name),
             live: AtomicUsize::new(0),
             metrics: metrics.clone(),
@@ -71,6 +73,15 @@ impl RouteFigures {
         self.metrics.pulse.answered(status);
         self.metrics
             .handshakes
+            .with_label_values(&[&self.name, status.to_string().as_str()])
+            .inc();
+    }
+
+    /// A plain request was over with this status, after this long.
+    pub fn request(&self, status: u16, took: Duration) {
+        self.request_duration.observe(took.as_secs_f64());
+        self.metrics
+            .requests
             .with_label_values(&[&self.name, status.to_string().as_str()])
             .inc();
     }

@@ -253,6 +253,11 @@ impl Server {
         self.away.store(true, Relaxed);
     }
 
+    /// Whether it is no member of its upstream, or the operator drains it.
+    pub fn is_leaving(&self) -> bool {
+        self.away.load(Relaxed) || self.orders.is_draining()
+    }
+
     fn joined(&self, now: Instant) {
         if self.away.swap(false, Relaxed) {
             lock(&self.standing).since = Some(now);

@@ -46,8 +46,9 @@ pub struct Seeker {
 pub struct Pick {
     /// The connection's.
     pub ticket: Ticket,
-    /// The handshake's, until the head of the answer is there.
-    pub handshake: Handshake,
+    /// The handshake's: until the head of the answer to an upgrade is there, or a plain request's
+    /// connection.
+    pub handshake: Option<Handshake>,
     /// TLS with it, where that is spoken.
     pub tls: Option<Arc<ServerTls>>,
 }
@@ -176,7 +177,7 @@ impl Upstream {
         let tls = members[chosen].tls.clone();
         Ok(Pick {
             ticket,
-            handshake,
+            handshake: Some(handshake),
             tls,
         })
     }

@@ -79,6 +79,10 @@ families! {
         "Payload bytes of data frames relayed.";
     PING_RTT = "ping_rtt_seconds" Histogram ["route", "side"]
         "Round trip of the proxy's own pings.";
+    REQUESTS = "requests_total" Counter ["route", "status"]
+        "Plain requests by the status of their answer; 499 is a client that left before it.";
+    REQUEST_DURATION = "request_duration_seconds" Histogram ["route"]
+        "Head of a plain request received to the end of its answer.";
     SERVER_UP = "server_up" Gauge ["upstream", "server"]
         "1 while the server passes its active checks, 0 when it failed them; drained and ejected ones are in the admin API.";
     SERVER_CONNECTIONS = "server_connections" Gauge ["upstream", "server"]

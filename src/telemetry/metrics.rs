@@ -14,7 +14,7 @@ use super::families::{self, Family};
 use super::pulse::Pulse;
 use super::traffic::Traffic;
 
-/// Buckets of handshakes and pings: 0.5 ms to 10 s.
+/// Buckets of handshakes, requests and pings: 0.5 ms to 10 s.
 const LATENCY_SECONDS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
@@ -39,6 +39,8 @@ pub struct Metrics {
     pub session_duration: HistogramVec,
     pub traffic: Traffic,
     pub ping_rtt: HistogramVec,
+    pub requests: IntCounterVec,
+    pub request_duration: HistogramVec,
     pub server_up: IntGaugeVec,
     pub server_connections: IntGaugeVec,
     pub server_failures: IntCounterVec,
@@ -81,6 +83,8 @@ impl Metrics {
             session_duration: histograms(&registry, &families::SESSION_DURATION, LIFE_SECONDS)?,
             traffic: register(&registry, Traffic::new(workers)?)?,
             ping_rtt: histograms(&registry, &families::PING_RTT, LATENCY_SECONDS)?,
+            requests: counters(&registry, &families::REQUESTS)?,
+            request_duration: histograms(&registry, &families::REQUEST_DURATION, LATENCY_SECONDS)?,
             server_up: gauges(&registry, &families::SERVER_UP)?,
             server_connections: gauges(&registry, &families::SERVER_CONNECTIONS)?,
             server_failures: counters(&registry, &families::SERVER_FAILURES)?,

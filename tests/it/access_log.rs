@@ -334,7 +334,7 @@ fn whatever_a_client_sends_is_one_valid_line_without_its_token() {
 #[test]
 fn a_long_path_is_cut_and_marked() {
     let echo = Echo::start();
-    let logged = Logged::in_front_of(&echo);
+    let logged = Logged::start(refusing_requests(&echo));
     let path = format!("/{}", "x".repeat(8_000));
     let line = logged.line_of(Request::get(&path).bytes(), 426);
     assert_eq!(line["path"], format!("{}…", &path[..1024]));
@@ -451,7 +451,7 @@ fn a_pipe_that_nobody_reads_stops_nobody() {
     let echo = Echo::start();
     let directory = tempfile::tempdir().unwrap();
     let pipe = named_pipe(directory.path());
-    let mut proxy = Tidegate::start(&to(Setup::to(&[&echo]), &pipe));
+    let mut proxy = Tidegate::start(&to(refusing_requests(&echo), &pipe));
     let mut held = proxy.websocket("/");
     flood(&proxy);
     held.echo("still here");
@@ -474,10 +474,15 @@ fn a_process_whose_log_is_stuck_still_ends() {
     let echo = Echo::start();
     let directory = tempfile::tempdir().unwrap();
     let pipe = named_pipe(directory.path());
-    let mut proxy = Tidegate::start(&to(Setup::to(&[&echo]), &pipe));
+    let mut proxy = Tidegate::start(&to(refusing_requests(&echo), &pipe));
     flood(&proxy);
     proxy.signal(Signal::TERM);
     assert!(proxy.wait_for_exit().success());
+}
+
+/// Every plain request is refused, which is quick and has a line.
+fn refusing_requests(echo: &Echo) -> Setup {
+    Setup::to(&[echo]).with("[route]", "accept = \"websocket\"")
 }
 
 /// More lines than pipe and queue hold.
@@ -501,7 +506,7 @@ fn flood(proxy: &Tidegate) {
 #[test]
 fn standard_output_takes_the_lines_and_may_stall() {
     let echo = Echo::start();
-    let setup = Setup::to(&[&echo]).with("log", "access = \"stdout\"");
+    let setup = refusing_requests(&echo).with("log", "access = \"stdout\"");
     let (reader, writer) = std::io::pipe().unwrap();
     let proxy = Tidegate::start_with_stdout(&setup, writer);
     proxy.websocket("/ws").close();

@@ -38,6 +38,7 @@ mod interop;
 mod limits;
 mod metrics;
 mod paced_drain;
+mod plain;
 mod reasons;
 mod rebalance;
 mod reload;

@@ -35,9 +35,9 @@ pub(in crate::config) static ROUTE: Section<Route> = Section::<Route>::new(&[
         "Sends clients to the same address over https instead."),
     key!("accept" => accept, Words(&[
         ("websocket", Word::Is(Accept::WebSocket)),
-        ("http", Word::Later),
+        ("http", Word::Is(Accept::Http)),
         ("both", Word::Is(Accept::Both)),
-    ]), Acts, "With `\"websocket\"` a plain request gets 426; until plain requests are proxied it does with `\"both\"` too."),
+    ]), Acts, "With `\"websocket\"` a plain request gets 426, with `\"http\"` an upgrade 403."),
     key!("rewrite" => rewrite, Maybe(At(PLAIN_PATH)), Acts,
         "Replaces the part of the path that `path` matched, towards the backend."),
     key!("handshake" => handshake, Words(&[
@@ -92,7 +92,7 @@ static LIMIT: Section<Limit> = Section::new(&[
     key!("handshakes_per_ip" => handshakes_per_ip, Or("off", PerSecond), Later,
         "Handshakes of one client, then 429."),
     key!("max_connections" => max_connections, ZeroIsNone(MAX_COUNT), Acts,
-        "Live connections of the route, then 503 with Retry-After; 0 is no limit."),
+        "WebSockets and plain requests in flight of the route, then 503 with Retry-After; 0 is no limit."),
 ]);
 
 static WEBSOCKET: Section<WebSocket> = Section::<WebSocket>::new(&[
@@ -123,13 +123,13 @@ static WEBSOCKET: Section<WebSocket> = Section::<WebSocket>::new(&[
 .then(check::websocket);
 
 static HTTP: Section<Http> = Section::new(&[
-    key!("max_body" => max_body_bytes, Or("off", Size(0, MAX_MESSAGE_BYTES)), Later,
+    key!("max_body" => max_body_bytes, Or("off", Size(0, MAX_MESSAGE_BYTES)), Acts,
         "Largest request body; then 413."),
-    key!("response_timeout" => response_timeout, Time(MIN_TIME, MAX_TIME), Later,
+    key!("response_timeout" => response_timeout, Time(MIN_TIME, MAX_TIME), Acts,
         "Request sent to response head received; then 504."),
-    key!("body_timeout" => body_timeout, Time(MIN_TIME, MAX_TIME), Later,
+    key!("body_timeout" => body_timeout, Time(MIN_TIME, MAX_TIME), Acts,
         "Silence inside a request body (408) or a response body."),
-    key!("send_timeout" => send_timeout, Time(MIN_TIME, MAX_TIME), Later,
+    key!("send_timeout" => send_timeout, Time(MIN_TIME, MAX_TIME), Acts,
         "How long a client may take no byte of its response; then it is cut."),
 ]);
 

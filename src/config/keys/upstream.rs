@@ -58,7 +58,7 @@ pub(in crate::config) static UPSTREAM: Section<Upstream> = Section::<Upstream>::
         "Over how long drained connections are closed."),
     key!("slow_start" => slow_start, Time(Duration::ZERO, MAX_TIME), Acts,
         "How long a server that was added or recovered takes to reach its weight."),
-    key!("keepalive" => keepalive, Count(0, MAX_COUNT), Later,
+    key!("keepalive" => keepalive, Count(0, MAX_COUNT), Acts,
         "Idle connections kept per server and worker for plain requests."),
     key!("resolve" => resolve, Or("off", Time(MIN_INTERVAL, MAX_TIME)), Acts,
         "How often names in `servers` are looked up again; every address of a name is a server."),

@@ -22,6 +22,8 @@ pub enum Step {
     Forward(usize),
     /// So many stay behind.
     Drop(usize),
+    /// So many stay behind, lines of the trailer section.
+    Trailer(usize),
 }
 
 /// How a body breaks its framing.
@@ -43,8 +45,7 @@ pub enum BodyFault {
 }
 
 impl Body {
-    /// A body that goes on in the framing it comes in; only trailer fields stay behind, which RFC
-    /// 9110 section 6.5.1 allows and which keeps framing fields out of them.
+    /// A body that goes on in the framing it comes in, but for its trailer fields.
     pub const fn new(framing: Framing) -> Self {
         let state = match framing {
             Framing::None | Framing::Length(0) => State::Complete,
@@ -60,7 +61,7 @@ impl Body {
         }
     }
 
-    /// A body whose payload alone goes on, for a client of HTTP/1.0, which knows no chunks.
+    /// A body whose payload alone goes on, to be framed anew.
     pub const fn decoded(framing: Framing) -> Self {
         Self {
             decoding: true,
@@ -74,18 +75,18 @@ impl Body {
     /// # Errors
     /// The first break of the framing; nothing may be said about the stream after it.
     pub fn follow(&mut self, input: &[u8]) -> Result<Step, BodyFault> {
-        let forward = input.first().is_some_and(|&byte| self.forwards(byte));
+        let fate = input.first().map_or(Fate::Drop, |&byte| self.fate(byte));
         let mut taken = 0;
         while let Some(&next) = input.get(taken)
             && !self.is_complete()
-            && self.forwards(next) == forward
+            && self.fate(next) == fate
         {
             taken += self.advance(&input[taken..], next)?;
         }
-        Ok(if forward {
-            Step::Forward(taken)
-        } else {
-            Step::Drop(taken)
+        Ok(match fate {
+            Fate::Forward => Step::Forward(taken),
+            Fate::Drop => Step::Drop(taken),
+            Fate::Trailer => Step::Trailer(taken),
         })
     }
 
@@ -119,6 +120,14 @@ pub const MAX_OVERHEAD_BYTES: usize = 16 * 1024;
 
 /// Digits of a chunk size that fit 64 bits.
 const MAX_SIZE_DIGITS: u8 = 16;
+
+/// What becomes of a byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Forward,
+    Drop,
+    Trailer,
+}
 
 #[derive(Clone, Copy, Debug)]
 enum State {
@@ -155,14 +164,16 @@ enum Chunked {
 }
 
 impl Body {
-    /// Whether a body in this state sends its next byte on.
-    const fn forwards(&self, next: u8) -> bool {
+    /// What happens to the next byte of a body in this state.
+    const fn fate(&self, next: u8) -> Fate {
         match self.state {
-            State::Length { .. } | State::UntilClose | State::Chunked(Chunked::Data { .. }) => true,
-            State::Chunked(_) if self.decoding => false,
-            State::Chunked(Chunked::Trailer | Chunked::TrailerLf) => false,
-            State::Chunked(Chunked::TrailerStart) => next == b'\r',
-            State::Chunked(_) | State::Complete => true,
+            State::Length { .. } | State::UntilClose | State::Chunked(Chunked::Data { .. }) => {
+                Fate::Forward
+            }
+            State::Chunked(Chunked::Trailer | Chunked::TrailerLf) => Fate::Trailer,
+            State::Chunked(Chunked::TrailerStart) if next != b'\r' => Fate::Trailer,
+            State::Chunked(_) if self.decoding => Fate::Drop,
+            State::Chunked(_) | State::Complete => Fate::Forward,
         }
     }
 
@@ -299,7 +310,7 @@ mod tests {
                         out.extend_from_slice(&rest[..n]);
                         n
                     }
-                    Step::Drop(n) => n,
+                    Step::Drop(n) | Step::Trailer(n) => n,
                 };
                 assert!(used > 0, "no progress");
                 rest = &rest[used..];

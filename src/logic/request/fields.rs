@@ -38,6 +38,13 @@ impl Fields {
         Self { head, lines }
     }
 
+    /// Fields whose names and values lie at these places of `head`.
+    pub(super) fn of_ranges(head: Bytes, lines: Vec<(Range<usize>, Range<usize>)>) -> Self {
+        let line = |(name, value)| Line { name, value };
+        let lines = lines.into_iter().map(line).collect();
+        Self { head, lines }
+    }
+
     /// Every field line, in order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
         self.lines.iter().map(|line| Field {

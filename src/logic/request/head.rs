@@ -5,11 +5,11 @@ use std::fmt;
 use std::ops::Range;
 use std::str;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use memchr::{memchr_iter, memchr3_iter};
 
 use super::Malformed;
-use super::fields::{Fields, range_within};
+use super::fields::{Field, Fields, range_within};
 
 /// Finds the end of the head at the start of `buf`: the length of everything up to and including
 /// the empty line, or `None` when more bytes are needed.
@@ -143,6 +143,33 @@ impl ResponseHead {
         })
     }
 
+    /// A head that a library has read, from its parts; each is what the grammar makes it.
+    pub fn of_parts<'a>(
+        status: u16,
+        reason: &[u8],
+        minor: u8,
+        fields: impl Iterator<Item = Field<'a>>,
+    ) -> Self {
+        let mut bytes = BytesMut::with_capacity(PARTS_BYTES);
+        let mut put = |part: &[u8]| {
+            let start = bytes.len();
+            bytes.extend_from_slice(part);
+            start..bytes.len()
+        };
+        let reason = put(reason);
+        let lines: Vec<_> = fields
+            .map(|field| (put(field.name), put(field.value)))
+            .collect();
+        let head = bytes.freeze();
+        Self {
+            status,
+            reason,
+            minor,
+            fields: Fields::of_ranges(head.clone(), lines),
+            head,
+        }
+    }
+
     /// 100 to 999.
     pub const fn status(&self) -> u16 {
         self.status
@@ -177,6 +204,9 @@ impl fmt::Debug for ResponseHead {
             .finish_non_exhaustive()
     }
 }
+
+/// What a usual response head fits in.
+const PARTS_BYTES: usize = 512;
 
 /// Empty lines that a sloppy client may put before a request (RFC 9112 section 2.2).
 const MAX_EMPTY_LINES: usize = 4;

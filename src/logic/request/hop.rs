@@ -21,13 +21,18 @@ impl<'a> HopByHop<'a> {
 
     /// Whether the field of that name stops here.
     pub fn stops(&self, name: &[u8]) -> bool {
-        ALWAYS
-            .iter()
-            .any(|field| name.eq_ignore_ascii_case(field.as_bytes()))
+        Self::always(name)
             || self
                 .nominated
                 .binary_search_by(|nominated| compare(nominated, name))
                 .is_ok()
+    }
+
+    /// Whether a field of that name stops here in every message.
+    pub fn always(name: &[u8]) -> bool {
+        ALWAYS
+            .iter()
+            .any(|field| name.eq_ignore_ascii_case(field.as_bytes()))
     }
 }
 

@@ -20,7 +20,8 @@ pub mod syntax;
 pub(crate) mod testing;
 pub mod to_backend;
 pub mod to_client;
-mod wire;
+pub mod trailers;
+pub mod wire;
 
 pub use client::{Client, ClientKey};
 pub use fields::Fields;

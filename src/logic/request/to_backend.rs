@@ -1,11 +1,12 @@
 //! The request as the backend gets it: what is ours to say replaces what the client claimed.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::framing::same_but_for_underscores;
 use super::hop::HopByHop;
-use super::wire::{write_field, write_framing};
-use super::{Client, Fields, Request};
+use super::wire::{put_framing, write_field};
+use super::{Client, Fields, Framing, Request, trailers};
 use crate::logic::websocket::handshake::{Extension, Offer};
 
 /// A request on its way to a backend.
@@ -32,39 +33,40 @@ pub struct Outbound<'a> {
 }
 
 impl Outbound<'_> {
-    /// Appends the head to `out`. The client's fields keep their order and spelling; those of its
-    /// connection are taken off first and ours put on after, so that `Connection: X-Forwarded-For`
-    /// takes nothing away; the route's come last.
+    /// Appends the head to `out`.
     pub fn write_to(&self, out: &mut Vec<u8>) {
-        self.write_request_line(out);
-        self.write_host(out);
-        self.write_passing(out);
-        self.write_forwarded(out);
-        match self.offer {
-            Some(offer) => write_offer(offer, out),
-            None => write_framing(out, self.request.framing()),
+        let method = self.request.method();
+        for part in [method, " ", self.target().as_ref(), " HTTP/1.1\r\n"] {
+            out.extend_from_slice(part.as_bytes());
         }
-        for (name, value) in self.set.iter().filter(|(name, _)| !is_reserved(name)) {
-            write_field(out, name.as_bytes(), value.as_bytes());
-        }
+        self.each_field(|name, value| write_field(out, name, value));
         out.extend_from_slice(b"\r\n");
     }
 
-    fn write_request_line(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.request.method().as_bytes());
-        out.push(b' ');
-        out.extend_from_slice(self.path.as_bytes());
-        if let Some(query) = self.query {
-            out.push(b'?');
-            out.extend_from_slice(query.as_bytes());
+    /// What is asked for: path and query.
+    pub fn target(&self) -> Cow<'_, str> {
+        match self.query {
+            Some(query) => format!("{}?{query}", self.path).into(),
+            None => self.path.into(),
         }
-        out.extend_from_slice(b" HTTP/1.1\r\n");
     }
 
-    /// As the client sent it, unless the route sets another.
-    fn write_host(&self, out: &mut Vec<u8>) {
+    /// Every field of the head. The client's keep their order and spelling; those of its
+    /// connection are taken off first and ours put on after, so that `Connection: X-Forwarded-For`
+    /// takes nothing away; the route's come last.
+    pub fn each_field(&self, mut put: impl FnMut(&[u8], &[u8])) {
+        // As the client sent it, unless the route sets another.
         if !self.sets(b"host") {
-            write_field(out, b"Host", self.host());
+            put(b"Host", self.host());
+        }
+        self.each_passing(&mut put);
+        self.each_forwarded(&mut put);
+        match self.offer {
+            Some(offer) => each_of_offer(offer, &mut put),
+            None => self.each_of_body(&mut put),
+        }
+        for (name, value) in self.set.iter().filter(|(name, _)| !is_reserved(name)) {
+            put(name.as_bytes(), value.as_bytes());
         }
     }
 
@@ -77,23 +79,32 @@ impl Outbound<'_> {
     }
 
     /// What of the client's fields goes on.
-    fn write_passing(&self, out: &mut Vec<u8>) {
+    fn each_passing(&self, put: &mut impl FnMut(&[u8], &[u8])) {
         let hop = HopByHop::of(self.fields());
-        let passes = |name: &[u8]| {
-            !hop.stops(name) && !is_ours(name) && !self.is_of_the_upgrade(name) && self.keeps(name)
-        };
+        // RFC 9110 section 10.1.1: whether a 100 is due is between the client and us.
+        let said_anew = |name: &[u8]| is(name, "expect") || is_ours(name) || self.offers(name);
+        let passes = |name: &[u8]| !hop.stops(name) && !said_anew(name) && self.keeps(name);
         for field in self.fields().iter().filter(|field| passes(field.name)) {
-            write_field(out, field.name, field.value);
+            put(field.name, field.value);
         }
     }
 
-    /// RFC 9110 section 10.1.1: an upgrade has no body that a 100 could be asked for.
-    fn is_of_the_upgrade(&self, name: &[u8]) -> bool {
-        self.offer.is_some()
-            && (is(name, "expect") || HANDSHAKE.iter().any(|field| is(name, field)))
+    /// Whether the offer says this.
+    fn offers(&self, name: &[u8]) -> bool {
+        self.offer.is_some() && HANDSHAKE.iter().any(|field| is(name, field))
     }
 
-    fn write_forwarded(&self, out: &mut Vec<u8>) {
+    /// How a plain request's body is delimited, and which trailer fields may follow it.
+    fn each_of_body(&self, put: &mut impl FnMut(&[u8], &[u8])) {
+        let framing = self.request.framing();
+        put_framing(framing, &mut *put);
+        let trailers: Vec<_> = trailers::announced(self.fields()).collect();
+        if framing == Framing::Chunked && !trailers.is_empty() {
+            put(b"Trailer", &trailers.join(&b", "[..]));
+        }
+    }
+
+    fn each_forwarded(&self, put: &mut impl FnMut(&[u8], &[u8])) {
         let Client {
             address, scheme, ..
         } = *self.client;
@@ -102,13 +113,18 @@ impl Outbound<'_> {
             .vouched("x-forwarded-host")
             .unwrap_or_else(|| self.host());
         let port = self.vouched("x-forwarded-port").unwrap_or(port.as_bytes());
-        self.write_ours(out, "X-Forwarded-For", self.forwarded_for());
-        self.write_ours(out, "X-Forwarded-Proto", scheme.word());
-        self.write_ours(out, "X-Forwarded-Host", host);
-        self.write_ours(out, "X-Forwarded-Port", port);
-        self.write_ours(out, "X-Real-IP", address.to_string());
+        let mut ours = |name: &str, value: &[u8]| {
+            if self.keeps(name.as_bytes()) {
+                put(name.as_bytes(), value);
+            }
+        };
+        ours("X-Forwarded-For", &self.forwarded_for());
+        ours("X-Forwarded-Proto", scheme.word().as_bytes());
+        ours("X-Forwarded-Host", host);
+        ours("X-Forwarded-Port", port);
+        ours("X-Real-IP", address.to_string().as_bytes());
         if let Some(user) = self.user {
-            self.write_ours(out, "X-Tidegate-User", user);
+            ours("X-Tidegate-User", user.as_bytes());
         }
     }
 
@@ -129,12 +145,6 @@ impl Outbound<'_> {
     fn vouched(&self, name: &str) -> Option<&[u8]> {
         let value = self.fields().one(name).ok().flatten();
         value.filter(|value| self.client.vouched && !value.is_empty())
-    }
-
-    fn write_ours(&self, out: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) {
-        if self.keeps(name.as_bytes()) {
-            write_field(out, name.as_bytes(), value.as_ref());
-        }
     }
 
     /// Whether the route lets a field be.
@@ -188,20 +198,20 @@ const HANDSHAKE: [&str; 5] = [
 ];
 
 /// Whether only we may say this: CGI reads `X_Forwarded_For` as `X-Forwarded-For`.
-fn is_ours(name: &[u8]) -> bool {
+pub(super) fn is_ours(name: &[u8]) -> bool {
     let prefix = name.get(..11).unwrap_or_default();
     same_but_for_underscores(prefix, "x-tidegate-")
         || OURS.iter().any(|ours| same_but_for_underscores(name, ours))
 }
 
-fn write_offer(offer: &Offer, out: &mut Vec<u8>) {
-    write_field(out, b"Upgrade", b"websocket");
-    write_field(out, b"Connection", b"Upgrade");
-    write_field(out, b"Sec-WebSocket-Key", offer.key());
-    write_field(out, b"Sec-WebSocket-Version", b"13");
+fn each_of_offer(offer: &Offer, put: &mut impl FnMut(&[u8], &[u8])) {
+    put(b"Upgrade", b"websocket");
+    put(b"Connection", b"Upgrade");
+    put(b"Sec-WebSocket-Key", offer.key());
+    put(b"Sec-WebSocket-Version", b"13");
     if !offer.protocols().is_empty() {
         let protocols = offer.protocols().join(", ");
-        write_field(out, b"Sec-WebSocket-Protocol", protocols.as_bytes());
+        put(b"Sec-WebSocket-Protocol", protocols.as_bytes());
     }
     if !offer.extensions().is_empty() {
         let extensions: Vec<_> = offer
@@ -209,8 +219,7 @@ fn write_offer(offer: &Offer, out: &mut Vec<u8>) {
             .iter()
             .map(Extension::to_string)
             .collect();
-        write_field(
-            out,
+        put(
             b"Sec-WebSocket-Extensions",
             extensions.join(", ").as_bytes(),
         );

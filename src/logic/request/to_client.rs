@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use super::fields::Field;
 use super::hop::HopByHop;
-use super::wire::{write_field, write_framing};
+use super::wire::{put_framing, write_field};
 use super::{Framing, ResponseHead};
 use crate::logic::websocket::handshake::{Agreed, Offer, accept_for};
 
@@ -15,7 +15,7 @@ pub fn write_response(head: &ResponseHead, framing: Framing, closes: bool, out: 
     write_passing(head, |_| false, out);
     match framing {
         Framing::None => write_announced_length(head, out),
-        _ => write_framing(out, framing),
+        _ => put_framing(framing, |name, value| write_field(out, name, value)),
     }
     match (closes || framing == Framing::UntilClose, head.status()) {
         (true, _) => write_field(out, b"Connection", b"close"),

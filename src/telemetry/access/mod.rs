@@ -7,5 +7,5 @@ pub mod sink;
 mod writer;
 
 pub use log::{AccessLog, WriterThread};
-pub use record::{Ending, Event, FIELDS, Facts, Record};
+pub use record::{Ending, Event, FIELDS, Facts, Record, Served};
 pub use sink::Sink;

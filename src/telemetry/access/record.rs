@@ -28,10 +28,7 @@ pub enum Event {
     /// The session is over.
     Close(Ending),
     /// A plain request was answered.
-    Request {
-        /// Head received to answer.
-        took: Duration,
-    },
+    Request(Served),
     /// A request was not let through.
     Refused {
         /// Head received to answer.
@@ -54,6 +51,19 @@ pub struct Ending {
     pub close_from: Option<&'static str>,
     pub reason: EndReason,
     pub ping_rtt: Option<Duration>,
+}
+
+/// How a plain request was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// Head received to the answer's end.
+    pub took: Duration,
+    /// Payload of its body.
+    pub bytes_to_backend: u64,
+    /// Payload of the answer's.
+    pub bytes_to_client: u64,
+    /// Why the answer stopped before its end, if it did.
+    pub cut: Option<&'static str>,
 }
 
 /// What is known of a request when its line is written; texts of the peer's are bounded.
@@ -109,6 +119,15 @@ impl Record {
             _ => None,
         }
     }
+
+    /// To the backend, to the client.
+    const fn bytes(&self) -> Option<[u64; 2]> {
+        match &self.event {
+            Event::Close(ending) => Some([ending.bytes_to_backend, ending.bytes_to_client]),
+            Event::Request(served) => Some([served.bytes_to_backend, served.bytes_to_client]),
+            Event::Open | Event::Refused { .. } => None,
+        }
+    }
 }
 
 /// A field of every line.
@@ -158,21 +177,21 @@ fields! {
     "handshake_ms" |record| millis(record.facts.handshake),
         "Request head received to 101 sent.";
     "duration_ms" |record| millis(record.event.took()),
-        "Life of the session, 101 to end; of a request, head received to answer.";
+        "Life of the session, 101 to end; of a request, head received to the answer's end.";
     "messages_to_backend" |record| number(record.ending().map(|end| end.messages_to_backend)),
         "Data messages that went to the server.";
     "messages_to_client" |record| number(record.ending().map(|end| end.messages_to_client)),
         "Data messages that went to the client.";
-    "bytes_to_backend" |record| number(record.ending().map(|end| end.bytes_to_backend)),
-        "Payload bytes of data frames that went to the server.";
-    "bytes_to_client" |record| number(record.ending().map(|end| end.bytes_to_client)),
-        "Payload bytes of data frames that went to the client.";
+    "bytes_to_backend" |record| number(record.bytes().map(|[to_backend, _]| to_backend)),
+        "Payload bytes of data frames, or of a request's body, that went to the server.";
+    "bytes_to_client" |record| number(record.bytes().map(|[_, to_client]| to_client)),
+        "Payload bytes of data frames, or of an answer's body, that went to the client.";
     "close_code" |record| number(record.ending().and_then(|end| end.close_code)),
         "The code of the Close that ended the session.";
     "close_from" |record| text(record.ending().and_then(|end| end.close_from)),
         "Who sent that Close: `client`, `backend` or `proxy`.";
     "reason" |record| text(record.event.reason()),
-        "Why the session ended, or why the request was refused.";
+        "Why the session ended, the request was refused, or the answer stopped before its end.";
     "ping_rtt_ms" |record| millis(record.ending().and_then(|end| end.ping_rtt)),
         "The last round trip of a ping of the proxy's to the client.";
     "retries" |record| number(record.facts.retries),
@@ -184,7 +203,7 @@ impl Event {
         match self {
             Self::Open => "open",
             Self::Close(_) => "close",
-            Self::Request { .. } => "request",
+            Self::Request(_) => "request",
             Self::Refused { .. } => "refused",
         }
     }
@@ -193,13 +212,15 @@ impl Event {
         match self {
             Self::Open => None,
             Self::Close(ending) => Some(ending.lived),
-            Self::Request { took } | Self::Refused { took, .. } => Some(*took),
+            Self::Request(served) => Some(served.took),
+            Self::Refused { took, .. } => Some(*took),
         }
     }
 
     const fn reason(&self) -> Option<&'static str> {
         match self {
-            Self::Open | Self::Request { .. } => None,
+            Self::Open => None,
+            Self::Request(served) => served.cut,
             Self::Close(ending) => Some(ending.reason.word()),
             Self::Refused { reason, .. } => Some(reason),
         }
@@ -254,6 +275,15 @@ mod tests {
         }
     }
 
+    fn served() -> Served {
+        Served {
+            took: Duration::from_millis(3),
+            bytes_to_backend: 5,
+            bytes_to_client: 6,
+            cut: None,
+        }
+    }
+
     fn line(event: Event, facts: Facts) -> String {
         let record = Record {
             at: SystemTime::UNIX_EPOCH,
@@ -301,7 +331,7 @@ mod tests {
         for event in [
             Event::Open,
             Event::Close(ending()),
-            Event::Request { took },
+            Event::Request(served()),
             Event::Refused { took, reason },
         ] {
             for facts in [facts(), Facts::of(&"public".into(), [192, 0, 2, 1].into())] {

@@ -213,8 +213,13 @@ impl Connection {
     /// When the stream ends first.
     #[track_caller]
     pub fn read_exactly(&mut self, count: usize) -> Vec<u8> {
+        self.try_read_exactly(count).expect("as many bytes")
+    }
+
+    /// Reads exactly this many bytes; `None` when the stream ends first.
+    #[track_caller]
+    pub fn try_read_exactly(&mut self, count: usize) -> Option<Vec<u8>> {
         self.fill_until(|unread| (unread.len() >= count).then_some(count))
-            .expect("as many bytes")
     }
 
     /// Reads what is left until the stream ends, by FIN or by RST.
@@ -248,7 +253,7 @@ impl Connection {
 
     fn read_body(&mut self, answer: &Answer) -> Vec<u8> {
         if answer.header("transfer-encoding").is_some() {
-            return self.read_chunks();
+            return self.try_read_chunks().expect("a whole body");
         }
         match answer
             .header("content-length")
@@ -260,19 +265,24 @@ impl Connection {
         }
     }
 
-    fn read_chunks(&mut self) -> Vec<u8> {
+    /// Reads a chunked body, its trailers included; `None` when the stream ends first.
+    pub fn try_read_chunks(&mut self) -> Option<Vec<u8>> {
         let mut body = Vec::new();
         loop {
-            let line = self
-                .fill_until(|unread| find(unread, b"\r\n").map(|at| at + 2))
-                .unwrap();
-            let size = std::str::from_utf8(&line).unwrap().trim();
-            let size = usize::from_str_radix(size, 16).unwrap();
-            body.extend(&self.read_exactly(size + 2)[..size]);
+            let line = self.read_line()?;
+            let size = usize::from_str_radix(line.trim(), 16).unwrap();
             if size == 0 {
-                return body;
+                while self.read_line()? != "\r\n" {}
+                return Some(body);
             }
+            body.extend(&self.try_read_exactly(size + 2)?[..size]);
         }
+    }
+
+    /// Reads up to and with the next CRLF; `None` when the stream ends first.
+    pub fn read_line(&mut self) -> Option<String> {
+        let line = self.fill_until(|unread| find(unread, b"\r\n").map(|at| at + 2))?;
+        Some(String::from_utf8_lossy(&line).into_owned())
     }
 
     /// Reads until `end` says where the wanted bytes end; `None` when the stream ends first.

@@ -1,0 +1,54 @@
+//! A request on its way to an upstream, of either kind.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::logic::request::{Client, Outbound, Request};
+use crate::logic::websocket::handshake::Offer;
+use crate::state::route::Route;
+use crate::state::upstream::Upstream;
+
+use super::connection::Context;
+use super::visit::Visit;
+
+/// The status that counts a client which left before its answer, as nginx has it.
+pub const CLIENT_LEFT: u16 = 499;
+
+/// What is known of it once its route has let it in.
+#[derive(Debug)]
+pub struct Errand {
+    /// What it runs on.
+    pub context: Context,
+    /// The request.
+    pub request: Request,
+    /// The route it met.
+    pub route: Arc<Route>,
+    /// The upstream of that route.
+    pub upstream: Arc<Upstream>,
+    /// Who sent it.
+    pub caller: Client,
+    /// The port it came in on.
+    pub port: u16,
+    /// When its head was there.
+    pub received: Instant,
+    /// What the access log is told.
+    pub visit: Visit,
+}
+
+impl Errand {
+    /// The request as the backend gets it, at this path.
+    pub fn outbound<'a>(&'a self, path: &'a str, offer: Option<&'a Offer>) -> Outbound<'a> {
+        let headers = &self.route.settings.headers;
+        Outbound {
+            request: &self.request,
+            client: &self.caller,
+            port: self.port,
+            offer,
+            path,
+            query: self.request.query(),
+            user: None,
+            set: &headers.set,
+            remove: &headers.remove,
+        }
+    }
+}

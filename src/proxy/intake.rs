@@ -1,0 +1,206 @@
+//! The client's half of a plain request: its body on its way to the server, and after that an eye
+//! on whether the client is still there.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
+use tokio::io::AsyncRead;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use crate::logic::refusal::{BackendTimeout, Refusal};
+use crate::logic::request::body::{Body, BodyFault, Step};
+use crate::logic::request::trailers;
+
+use super::feed::{Feed, Unwanted};
+use super::inbox::Inbox;
+
+/// Bytes of a body read at a time.
+const READ_BYTES: usize = 16 * 1024;
+
+/// How far a request's body is, seen from both directions.
+#[derive(Debug, Default)]
+pub struct Progress {
+    whole: AtomicBool,
+    became_whole: Notify,
+    payload_bytes: AtomicU64,
+}
+
+/// A body that is to come.
+#[derive(Debug)]
+pub struct Intake {
+    /// Where it goes.
+    pub feed: Feed,
+    /// Where it stands.
+    pub body: Body,
+    /// Largest payload.
+    pub max_bytes: Option<u64>,
+    /// Longest silence of the client.
+    pub body_timeout: Duration,
+    /// Longest time in which the server takes nothing.
+    pub response_timeout: Duration,
+}
+
+/// Why a request ends from the client's side.
+#[derive(Debug)]
+pub enum Departure {
+    /// The client has left.
+    Gone,
+    /// Its body can't be taken.
+    Refused(Refusal),
+}
+
+impl Progress {
+    /// The body is with the server's connection, or there is none.
+    pub fn complete(&self) {
+        self.whole.store(true, Relaxed);
+        self.became_whole.notify_one();
+    }
+
+    /// Whether it is.
+    pub fn is_complete(&self) -> bool {
+        self.whole.load(Relaxed)
+    }
+
+    /// Payload that went on.
+    pub fn payload_bytes(&self) -> u64 {
+        self.payload_bytes.load(Relaxed)
+    }
+
+    /// Resolves when the request has been complete for so long.
+    pub async fn overdue(&self, response_timeout: Duration) {
+        if !self.is_complete() {
+            self.became_whole.notified().await;
+        }
+        sleep(response_timeout).await;
+    }
+}
+
+/// Attends to the client for as long as its request is served: brings its body to the server as
+/// soon as one wants it, then takes in what it sends ahead, `early_bytes` at most. Resolves only
+/// when the request can't go on.
+pub async fn attend<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    inbox: &mut Inbox,
+    intake: Option<Intake>,
+    progress: &Progress,
+    early_bytes: usize,
+) -> Departure {
+    if let Some(mut intake) = intake {
+        tokio::select! {
+            biased;
+            () = intake.feed.wanted() => {}
+            () = gone(stream, inbox, early_bytes) => return Departure::Gone,
+        }
+        match intake.bring(stream, inbox, progress).await {
+            Ok(()) => {}
+            Err(Stop::Departure(departure)) => return departure,
+            // Its answer is on the way, or its end; nobody needs the rest.
+            Err(Stop::Unwanted) => return std::future::pending().await,
+        }
+    }
+    gone(stream, inbox, early_bytes).await;
+    Departure::Gone
+}
+
+/// Resolves when the client has left, as far as that shows.
+async fn gone<S: AsyncRead + Unpin>(stream: &mut S, inbox: &mut Inbox, max_bytes: usize) {
+    if !inbox.fill(stream, max_bytes).await {
+        return;
+    }
+    std::future::pending().await
+}
+
+/// Why a body is not brought to its end.
+enum Stop {
+    Departure(Departure),
+    Unwanted,
+}
+
+impl Intake {
+    async fn bring<S: AsyncRead + Unpin>(
+        mut self,
+        stream: &mut S,
+        inbox: &mut Inbox,
+        progress: &Progress,
+    ) -> Result<(), Stop> {
+        let mut section = BytesMut::new();
+        loop {
+            while !self.body.is_complete() && !inbox.is_empty() {
+                match self.body.follow(inbox.bytes())? {
+                    Step::Forward(count) => {
+                        self.admit(progress)?;
+                        let piece = self.feed.data(inbox.split(count));
+                        let taken = timeout(self.response_timeout, piece).await;
+                        taken.map_err(|_| stalled())??;
+                    }
+                    Step::Trailer(count) => section.extend_from_slice(&inbox.split(count)),
+                    Step::Drop(count) => drop(inbox.split(count)),
+                }
+            }
+            if self.body.is_complete() {
+                break;
+            }
+            match timeout(self.body_timeout, inbox.read(stream, READ_BYTES)).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) => return Err(Stop::Departure(Departure::Gone)),
+                Err(_) => return Err(Refusal::BodyTimeout.into()),
+            }
+        }
+        let trailers = passing(&section)?;
+        // A server that counted its length does not ask for the end.
+        let _ = timeout(self.response_timeout, self.feed.finish(trailers)).await;
+        progress.complete();
+        Ok(())
+    }
+
+    fn admit(&self, progress: &Progress) -> Result<(), Stop> {
+        let bytes = self.body.payload_bytes();
+        if self.max_bytes.is_some_and(|max| bytes > max) {
+            return Err(Refusal::BodyTooLarge.into());
+        }
+        progress.payload_bytes.store(bytes, Relaxed);
+        Ok(())
+    }
+}
+
+/// The trailer fields that go on.
+fn passing(section: &[u8]) -> Result<HeaderMap, BodyFault> {
+    let mut passing = HeaderMap::new();
+    if section.is_empty() {
+        return Ok(passing);
+    }
+    let fields = trailers::read(section)?;
+    for field in fields.iter().filter(|field| trailers::may_pass(field.name)) {
+        let name = HeaderName::from_bytes(field.name).map_err(|_| BodyFault::Trailer)?;
+        let value = HeaderValue::from_bytes(field.value).map_err(|_| BodyFault::Trailer)?;
+        passing.append(name, value);
+    }
+    Ok(passing)
+}
+
+/// The server takes nothing of a body.
+fn stalled() -> Stop {
+    Refusal::Timeout(BackendTimeout::Response).into()
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Departure(Departure::Refused(refusal))
+    }
+}
+
+impl From<BodyFault> for Stop {
+    fn from(fault: BodyFault) -> Self {
+        Refusal::MalformedBody(fault).into()
+    }
+}
+
+impl From<Unwanted> for Stop {
+    fn from(_: Unwanted) -> Self {
+        Self::Unwanted
+    }
+}
