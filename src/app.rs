@@ -2,14 +2,12 @@
 //! stops it.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -17,7 +15,6 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::config::defaults::MAX_WORKERS;
-use crate::config::model::Bind;
 use crate::control::admin::{self, Admin, Token, Watchers};
 use crate::control::drain::{Drains, Order as DrainOrder, Target};
 use crate::control::history::History;
@@ -27,11 +24,13 @@ use crate::control::prepare::{access_log, prepare};
 use crate::control::reload::{
     Refused, ReloadRequest, Reloader, Source, max_connections, reopen_logs,
 };
+use crate::logic::endpoint::Endpoint;
 use crate::logic::reason::EndReason;
 use crate::proxy::connection::{Context, serve};
 use crate::runtime::acceptor::Capacity;
 use crate::runtime::descriptors;
 use crate::runtime::inherit::{Inherited, Unusable};
+use crate::runtime::listen::ListenSocket;
 use crate::runtime::manager::Manager;
 use crate::runtime::signals::{Order, Signals};
 use crate::runtime::workers::Workers;
@@ -49,6 +48,9 @@ const ACCESS_LOG_TIME: Duration = Duration::from_secs(2);
 /// Reload requests of the admin API that may wait for one under way.
 const RELOAD_QUEUE: usize = 16;
 
+/// Permissions of the admin address where it is a unix socket: it can do everything.
+const ADMIN_SOCKET_MODE: u32 = 0o600;
+
 /// Why the process could not start.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
@@ -57,7 +59,7 @@ pub enum StartError {
     Refused(#[from] Refused),
     #[error("admin: can't listen on {address}: {source}")]
     AdminBind {
-        address: SocketAddr,
+        address: Endpoint,
         source: io::Error,
     },
     #[error("admin token {}: {source}", path.display())]
@@ -78,9 +80,9 @@ pub enum StartError {
 #[derive(Clone, Debug, Default)]
 pub struct Addresses {
     /// Each listener's addresses.
-    pub listeners: Vec<(Arc<str>, SocketAddr)>,
+    pub listeners: Vec<(Arc<str>, Endpoint)>,
     /// The admin address.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Endpoint>,
 }
 
 /// Runs the proxy until a signal stops it. `started` is told where it can be reached.
@@ -115,7 +117,7 @@ struct Process {
     capacity: Capacity,
     reloader: Reloader,
     reload_requests: mpsc::Receiver<ReloadRequest>,
-    admin: Option<SocketAddr>,
+    admin: Option<Endpoint>,
     access_thread: WriterThread,
     _admin_tasks: JoinSet<()>,
 }
@@ -173,7 +175,7 @@ impl Process {
             journal,
             watchers: Watchers::default(),
         };
-        let admin = start_admin(&config, admin, &mut admin_tasks).await?;
+        let admin = start_admin(&config, admin, &mut admin_tasks)?;
         info!(
             workers = count,
             sessions,
@@ -199,7 +201,7 @@ impl Process {
     fn addresses(&self) -> Addresses {
         Addresses {
             listeners: self.reloader.listeners.addresses(),
-            admin: self.admin,
+            admin: self.admin.clone(),
         }
     }
 
@@ -336,17 +338,21 @@ fn token(config: &Config) -> Result<Option<Arc<Token>>, StartError> {
     Ok(Some(Arc::new(token)))
 }
 
-async fn start_admin(
+fn start_admin(
     config: &Config,
     admin: Admin,
     tasks: &mut JoinSet<()>,
-) -> Result<Option<SocketAddr>, StartError> {
-    let Some(Bind::Tcp(address)) = config.admin.bind else {
+) -> Result<Option<Endpoint>, StartError> {
+    let Some(bind) = &config.admin.bind else {
         return Ok(None);
     };
-    let bind_error = |source| StartError::AdminBind { address, source };
-    let listener = TcpListener::bind(address).await.map_err(bind_error)?;
-    let address = listener.local_addr().map_err(bind_error)?;
+    let bind_error = |source| StartError::AdminBind {
+        address: bind.clone(),
+        source,
+    };
+    let socket = ListenSocket::bind(bind, ADMIN_SOCKET_MODE).map_err(bind_error)?;
+    let address = socket.endpoint().clone();
+    let listener = socket.into_control().map_err(bind_error)?;
     info!(listener = "admin", %address, "listening");
     tasks.spawn(admin::observe(admin.clone()));
     tasks.spawn(admin::serve(listener, admin));

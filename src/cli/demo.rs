@@ -103,7 +103,7 @@ fn announce(addresses: &Addresses, backends: &[SocketAddr]) -> io::Result<()> {
     for address in backends {
         writeln!(out, "backend     ws://{address}/")?;
     }
-    if let Some(admin) = addresses.admin {
+    if let Some(admin) = &addresses.admin {
         writeln!(out, "dashboard   http://{admin}/")?;
         writeln!(out, "metrics     http://{admin}/metrics")?;
         writeln!(out, "readiness   http://{admin}/readyz")?;
@@ -114,7 +114,7 @@ fn announce(addresses: &Addresses, backends: &[SocketAddr]) -> io::Result<()> {
         .map(|(_, address)| address.to_string());
     let target = target.unwrap_or_default();
     writeln!(out, "\nTry it:      python3 -m websockets ws://{target}/")?;
-    if let Some(admin) = addresses.admin {
+    if let Some(admin) = &addresses.admin {
         writeln!(out, "             tidegate status --admin http://{admin}")?;
     }
     writeln!(out, "Ctrl-C here stops the demo.")

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,8 +16,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::config::defaults::ADMIN_BIND;
-use crate::config::model::{Admin, Bind};
+use crate::config::model::Admin;
 use crate::config::{self, DEFAULT_FILE};
+use crate::logic::endpoint::Endpoint;
 
 /// How long a connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -80,7 +82,7 @@ pub struct Instance {
 #[derive(Clone, Debug)]
 enum Place {
     Tcp(String),
-    Unix(PathBuf),
+    Unix(Arc<Path>),
 }
 
 impl Where {
@@ -242,7 +244,7 @@ impl Place {
     fn parse(text: &str) -> Result<Self, &'static str> {
         const WRONG: &str =
             "not a place (write http://127.0.0.1:9900 or unix:/run/tidegate/admin.sock)";
-        if let Some(path) = text.strip_prefix("unix:") {
+        if let Some(path) = Endpoint::unix_path(text) {
             return Ok(Self::Unix(path.into()));
         }
         let uri: Uri = text.parse().map_err(|_| WRONG)?;
@@ -257,11 +259,11 @@ impl Place {
     fn of(admin: &Admin, file: &Path) -> Result<Self, Failure> {
         match &admin.bind {
             None => Err(Failure::Off(file.to_owned())),
-            Some(Bind::Unix(path)) => Ok(Self::Unix(path.clone())),
-            Some(Bind::Tcp(address)) if address.port() == 0 => {
+            Some(Endpoint::Unix(path)) => Ok(Self::Unix(path.clone())),
+            Some(Endpoint::Tcp(address)) if address.port() == 0 => {
                 Err(Failure::AnyPort(file.to_owned()))
             }
-            Some(Bind::Tcp(address)) => {
+            Some(Endpoint::Tcp(address)) => {
                 // Whoever listens on every address listens on loopback too.
                 let host = match address.ip() {
                     ip if !ip.is_unspecified() => ip,
@@ -316,11 +318,11 @@ fn written_admin(file: &Path) -> Option<Admin> {
     let table: toml::Table = std::fs::read_to_string(file).ok()?.parse().ok()?;
     let key = |name: &str| table.get("admin")?.get(name)?.as_str();
     let bind = match key("bind") {
-        None => Some(Bind::Tcp(ADMIN_BIND)),
+        None => Some(ADMIN_BIND.into()),
         Some("off") => None,
-        Some(text) => Some(match text.strip_prefix("unix:") {
-            Some(path) => Bind::Unix(path.into()),
-            None => Bind::Tcp(text.parse().ok()?),
+        Some(text) => Some(match Endpoint::unix_path(text) {
+            Some(path) => Endpoint::Unix(path.into()),
+            None => Endpoint::Tcp(text.parse().ok()?),
         }),
     };
     let directory = file.parent()?;
@@ -391,7 +393,7 @@ mod tests {
             ("[::]:9900", "http://[::1]:9900"),
         ] {
             let admin = Admin {
-                bind: Some(Bind::Tcp(bind.parse().unwrap())),
+                bind: Some(Endpoint::Tcp(bind.parse().unwrap())),
                 token_file: None,
             };
             assert_eq!(

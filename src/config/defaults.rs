@@ -5,8 +5,8 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use super::model::{
-    AccessLog, Admin, Bind, HealthCheck, Http, Log, LogFormat, LogLevel, Passive, ProbeKind,
-    Server, WebSocket,
+    AccessLog, Admin, HealthCheck, Http, Log, LogFormat, LogLevel, Passive, ProbeKind, Server,
+    WebSocket,
 };
 use crate::logic::websocket::{OnExcess, Settings};
 
@@ -41,6 +41,8 @@ pub const MIN_HEADER_BYTES: u64 = 1 << 10;
 pub const MAX_HEADER_BYTES: u64 = 1 << 20;
 /// Most header fields that can be set.
 pub const MAX_HEADERS: u64 = 10_000;
+/// All the permissions that there are.
+pub const MAX_MODE: u32 = 0o777;
 /// Smallest socket buffer that can be set.
 pub const MIN_SOCKET_BUFFER_BYTES: u64 = 4 << 10;
 /// Largest socket buffer that can be set.
@@ -65,6 +67,8 @@ pub const SHUTDOWN_GRACE: Duration = seconds(30);
 /// `admin.bind`.
 pub const ADMIN_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
 
+/// `listener.socket_mode`: the owner and its group.
+pub const SOCKET_MODE: u32 = 0o660;
 /// `listener.header_timeout`.
 pub const HEADER_TIMEOUT: Duration = seconds(10);
 /// `listener.max_header_bytes`.
@@ -139,7 +143,7 @@ impl Default for Log {
 impl Default for Admin {
     fn default() -> Self {
         Self {
-            bind: Some(Bind::Tcp(ADMIN_BIND)),
+            bind: Some(ADMIN_BIND.into()),
             token_file: None,
         }
     }

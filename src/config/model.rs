@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use ipnet::IpNet;
 use super::reader::Provenance;
 use crate::logic::answer::Answer;
 use crate::logic::balance;
+use crate::logic::endpoint::Endpoint;
 use crate::logic::limit::Rate;
 use crate::logic::request::{OriginRule, Request};
 use crate::logic::route::{Accept, HostPattern, PathPattern, Terms};
@@ -113,18 +113,9 @@ pub enum AccessLog {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     /// Where it listens; `None` is off.
-    pub bind: Option<Bind>,
+    pub bind: Option<Endpoint>,
     /// File with the bearer token, compulsory beyond loopback and unix sockets.
     pub token_file: Option<PathBuf>,
-}
-
-/// An address to listen on.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Bind {
-    /// A TCP address; port 0 lets the kernel choose.
-    Tcp(SocketAddr),
-    /// A unix socket.
-    Unix(PathBuf),
 }
 
 /// `[listener.NAME]`: where clients come in.
@@ -132,8 +123,10 @@ pub enum Bind {
 pub struct Listener {
     /// Its name.
     pub name: Arc<str>,
-    /// Its addresses; at least one.
-    pub bind: Vec<Bind>,
+    /// Its addresses; at least one. Port 0 lets the kernel choose.
+    pub bind: Vec<Endpoint>,
+    /// The permissions of its unix sockets.
+    pub socket_mode: u32,
     /// Whether a PROXY header is read.
     pub proxy_protocol: ProxyProtocolIn,
     /// Peers whose PROXY header and X-Forwarded-For are believed.
@@ -418,8 +411,8 @@ pub struct ServerSpec {
 /// `host:port`, `[v6]:port` or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ServerAddress {
-    /// An IP address and a port.
-    Ip(SocketAddr),
+    /// An IP address and a port, or a unix socket.
+    Fixed(Endpoint),
     /// A name that is looked up, and a port.
     Name {
         /// The name.
@@ -427,17 +420,14 @@ pub enum ServerAddress {
         /// The port.
         port: u16,
     },
-    /// A unix socket.
-    Unix(PathBuf),
 }
 
 /// As the file writes it.
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ip(address) => address.fmt(f),
+            Self::Fixed(endpoint) => endpoint.fmt(f),
             Self::Name { host, port } => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }

@@ -11,12 +11,13 @@ use super::files::Files;
 use super::kind::Placed;
 use super::kind::address::is_certifiable;
 use super::model::{
-    Action, Admin, Bind, Certificate, ClientAuth, Config, Listener, Passive, Route, ServerAddress,
+    Action, Admin, Certificate, ClientAuth, Config, Listener, Passive, Route, ServerAddress,
     ServerSpec, Tls, Upstream, UpstreamTls,
 };
 use super::raw::{self, Demand, Named, Root};
 use super::reader::{Provenance, nearest};
 use super::source::Place;
+use crate::logic::endpoint::Endpoint;
 
 /// Turns a whole configuration into the model, which is good only if no error was added.
 pub(super) fn validate(
@@ -108,13 +109,13 @@ fn check_binds(root: &Root, beginning: &Place, errors: &mut Errors) {
 }
 
 /// The kernel chooses a port, another one each time.
-fn is_any_port(bind: &Bind) -> bool {
-    matches!(bind, Bind::Tcp(address) if address.port() == 0)
+fn is_any_port(bind: &Endpoint) -> bool {
+    matches!(bind, Endpoint::Tcp(address) if address.port() == 0)
 }
 
 fn check_admin(root: &Root, errors: &mut Errors) {
     let Some(Placed {
-        value: Bind::Tcp(address),
+        value: Endpoint::Tcp(address),
         place,
     }) = &root.admin.bind
     else {
@@ -171,7 +172,9 @@ fn check_server_names(root: &Root, errors: &mut Errors) {
         }
         for server in &named.section.servers {
             let what = match &server.value.address {
-                Some(ServerAddress::Unix(_)) => "a unix socket has no name to verify",
+                Some(ServerAddress::Fixed(Endpoint::Unix(_))) => {
+                    "a unix socket has no name to verify"
+                }
                 Some(ServerAddress::Name { host, .. }) if !is_certifiable(host) => {
                     "no certificate can be for this name"
                 }
@@ -291,6 +294,7 @@ fn listener(named: Named<raw::Listener>) -> Listener {
     Listener {
         name: named.name,
         bind: section.bind.into_iter().map(|bind| bind.value).collect(),
+        socket_mode: section.socket_mode,
         proxy_protocol: section.proxy_protocol,
         trusted_proxies: section.trusted_proxies,
         header_timeout: section.header_timeout,

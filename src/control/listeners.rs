@@ -2,21 +2,20 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
-use crate::config::model::Bind;
+use crate::logic::endpoint::Endpoint;
 use crate::runtime::acceptor::{AcceptMetrics, Capacity, accept};
 use crate::runtime::inherit::Inherited;
 use crate::runtime::listen::ListenSocket;
 use crate::runtime::workers::Workers;
 use crate::telemetry::Metrics;
 
-type Key = (Arc<str>, SocketAddr);
+type Key = (Arc<str>, Endpoint);
 
 /// All listening sockets, by listener and configured address.
 #[derive(Debug)]
@@ -38,7 +37,7 @@ struct Accepting {
 #[derive(Debug)]
 pub struct Bound {
     sockets: Vec<(Key, ListenSocket)>,
-    wanted: Vec<Key>,
+    wanted: Vec<(Key, u32)>,
 }
 
 /// A listener's address that could not be bound.
@@ -46,7 +45,7 @@ pub struct Bound {
 #[error("listener {listener}: can't listen on {address}")]
 pub struct BindError {
     listener: Arc<str>,
-    address: SocketAddr,
+    address: Endpoint,
     source: io::Error,
 }
 
@@ -77,18 +76,18 @@ impl Listeners {
             wanted: Vec::new(),
         };
         for listener in &config.listeners {
-            for address in listener.bind.iter().filter_map(tcp) {
-                let key = (Arc::clone(&listener.name), address);
+            for address in &listener.bind {
+                let key = (Arc::clone(&listener.name), address.clone());
                 if !self.accepting.contains_key(&key) {
-                    let socket = self.inherit_or_bind(address);
+                    let socket = self.inherit_or_bind(address, listener.socket_mode);
                     let socket = socket.map_err(|source| BindError {
                         listener: Arc::clone(&listener.name),
-                        address,
+                        address: address.clone(),
                         source,
                     })?;
                     bound.sockets.push((key.clone(), socket));
                 }
-                bound.wanted.push(key);
+                bound.wanted.push((key, listener.socket_mode));
             }
         }
         Ok(bound)
@@ -97,17 +96,23 @@ impl Listeners {
     /// Accepts from what was bound, and closes what is no longer wanted.
     pub fn put_in_force(&mut self, bound: Bound) {
         self.accepting.retain(|key, accepting| {
-            let stays = bound.wanted.contains(key);
+            let stays = bound.wanted.iter().any(|(wanted, _)| wanted == key);
             if !stays {
                 accepting.task.abort();
-                info!(listener = %key.0, address = %accepting.socket.address(), "closed");
+                info!(listener = %key.0, address = %accepting.socket.endpoint(), "closed");
             }
             stays
         });
         for (key, socket) in bound.sockets {
-            info!(listener = %key.0, address = %socket.address(), "listening");
+            info!(listener = %key.0, address = %socket.endpoint(), "listening");
             let task = self.accept(&key.0, socket.clone());
             self.accepting.insert(key, Accepting { socket, task });
+        }
+        for (key, mode) in bound.wanted {
+            let permitted = self.accepting.get(&key).map(|on| on.socket.permit(mode));
+            if let Some(Err(error)) = permitted {
+                warn!(listener = %key.0, address = %key.1, %error, "socket_mode not set");
+            }
         }
     }
 
@@ -120,9 +125,10 @@ impl Listeners {
     }
 
     /// Where each listener really listens.
-    pub fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
-        let address =
-            |(key, accepting): (&Key, &Accepting)| (Arc::clone(&key.0), accepting.socket.address());
+    pub fn addresses(&self) -> Vec<(Arc<str>, Endpoint)> {
+        let address = |(key, accepting): (&Key, &Accepting)| {
+            (Arc::clone(&key.0), accepting.socket.endpoint().clone())
+        };
         self.accepting.iter().map(address).collect()
     }
 
@@ -134,15 +140,16 @@ impl Listeners {
     }
 
     // A listener that is only renamed keeps its socket and what waits in it.
-    fn inherit_or_bind(&self, address: SocketAddr) -> io::Result<ListenSocket> {
+    fn inherit_or_bind(&self, address: &Endpoint, mode: u32) -> io::Result<ListenSocket> {
+        let is_any_port = matches!(address, Endpoint::Tcp(address) if address.port() == 0);
         let renamed = self
             .accepting
             .iter()
-            .find(|(key, _)| key.1 == address && address.port() != 0);
+            .find(|(key, _)| key.1 == *address && !is_any_port);
         let there = renamed.map(|(_, accepting)| accepting.socket.duplicate());
         there
             .or_else(|| self.inherited.find(address))
-            .unwrap_or_else(|| ListenSocket::bind(address))
+            .unwrap_or_else(|| ListenSocket::bind(address, mode))
     }
 
     fn accept(&self, name: &Arc<str>, socket: ListenSocket) -> JoinHandle<()> {
@@ -163,12 +170,5 @@ impl Listeners {
                 error!(listener = %name, %error, "accepting ended");
             }
         })
-    }
-}
-
-const fn tcp(bind: &Bind) -> Option<SocketAddr> {
-    match bind {
-        Bind::Tcp(address) => Some(*address),
-        Bind::Unix(_) => None,
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::config::model::{ServerAddress, ServerSpec, Upstream};
+use crate::logic::endpoint::Endpoint;
 
 /// Longest wait for one look-up.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,38 +18,38 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ADDRESSES: usize = 256;
 
 /// A server as written, with the addresses it stands for now.
-pub type Resolved = (ServerSpec, Vec<SocketAddr>);
+pub type Resolved = (ServerSpec, Vec<Endpoint>);
 
 /// Looks every name among an upstream's servers up. A name that can't be looked up keeps the
 /// addresses that `known` has for it.
 pub async fn resolve(
     settings: &Upstream,
-    known: impl Fn(&ServerAddress) -> Vec<SocketAddr>,
+    known: impl Fn(&ServerAddress) -> Vec<Endpoint>,
 ) -> Vec<Resolved> {
     let look_ups = settings.servers.iter().map(async |spec| {
         let addresses = match &spec.address {
-            ServerAddress::Ip(address) => vec![*address],
+            ServerAddress::Fixed(endpoint) => vec![endpoint.clone()],
             ServerAddress::Name { host, port } => {
                 let fresh = look_up(&settings.name, host, *port).await;
                 fresh.unwrap_or_else(|| known(&spec.address))
             }
-            ServerAddress::Unix(_) => Vec::new(),
         };
         (spec.clone(), addresses)
     });
     join_all(look_ups).await
 }
 
-async fn look_up(upstream: &str, host: &Arc<str>, port: u16) -> Option<Vec<SocketAddr>> {
+async fn look_up(upstream: &str, host: &Arc<str>, port: u16) -> Option<Vec<Endpoint>> {
     let error = match timeout(LOOKUP_TIMEOUT, lookup_host((host.as_ref(), port))).await {
         Ok(Ok(found)) => {
-            let mut addresses: Vec<_> = found.filter(|found| !is_link_local(found.ip())).collect();
+            let mut addresses: Vec<SocketAddr> =
+                found.filter(|found| !is_link_local(found.ip())).collect();
             // A resolver rotates its answers; our order must not change with them.
             addresses.sort_unstable();
             addresses.dedup();
             addresses.truncate(MAX_ADDRESSES);
             if !addresses.is_empty() {
-                return Some(addresses);
+                return Some(addresses.into_iter().map(Endpoint::from).collect());
             }
             "no usable address".to_owned()
         }
@@ -90,6 +91,7 @@ mod tests {
     #[tokio::test]
     async fn localhost_is_looked_up() {
         let addresses = look_up("chat", &"localhost".into(), 80).await.unwrap();
-        assert!(addresses.iter().all(|address| address.ip().is_loopback()));
+        let is_loopback = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Tcp(address) if address.ip().is_loopback());
+        assert!(addresses.iter().all(is_loopback));
     }
 }

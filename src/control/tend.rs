@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use crate::config::model::{HealthCheck, OnServerDown, OnServerRemoved, ServerAddress};
+use crate::logic::endpoint::Endpoint;
 use crate::logic::health::{Transition, jittered};
 use crate::logic::reason::EndReason;
 use crate::state::Shared;
@@ -123,7 +124,7 @@ impl Checker {
     async fn run(self) {
         let probe = Probe {
             kind: self.check.kind,
-            address: self.server.key.address,
+            address: self.server.key.address.clone(),
             tls: self.tls.clone(),
             host: self.host(),
             path: Arc::clone(&self.check.path),
@@ -158,12 +159,15 @@ impl Checker {
 
     /// A server that serves many names over TLS refuses a `Host` that is not the one it was asked for.
     fn host(&self) -> Arc<str> {
-        let port = self.server.key.address.port();
-        match &self.tls {
-            Some(tls) if matches!(tls.name, ServerName::DnsName(_)) => {
-                format!("{}:{port}", tls.name.to_str()).into()
+        let name = self.tls.as_ref().map(|tls| &tls.name);
+        match (name, &self.server.key.address) {
+            (Some(ServerName::DnsName(name)), Endpoint::Tcp(address)) => {
+                format!("{}:{}", name.as_ref(), address.port()).into()
             }
-            _ => Arc::clone(&self.server.label),
+            (Some(ServerName::DnsName(name)), Endpoint::Unix(_)) => name.as_ref().into(),
+            (_, Endpoint::Tcp(_)) => Arc::clone(&self.server.label),
+            // What a path can't be.
+            (_, Endpoint::Unix(_)) => "localhost".into(),
         }
     }
 

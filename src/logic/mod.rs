@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod balance;
 pub mod check;
+pub mod endpoint;
 pub mod health;
 pub mod limit;
 pub mod pace;

@@ -2,7 +2,6 @@
 //! them becomes a tunnel or the connection ends.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +11,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use crate::logic::answer::Answer;
+use crate::logic::endpoint::Ends;
 use crate::logic::refusal::Refusal;
 use crate::logic::request::RequestHead;
-use crate::runtime::socket::adopt;
+use crate::runtime::socket::Socket;
 use crate::runtime::workers::{Connection, Presence};
 use crate::state::Shared;
 use crate::state::snapshot::Listener;
@@ -46,21 +46,11 @@ pub struct Context {
     pub pool: Arc<Pool>,
 }
 
-/// Both ends of a client's connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Ends {
-    /// The client's.
-    pub peer: SocketAddr,
-    /// Ours.
-    pub local: SocketAddr,
-}
-
 /// Serves a client connection to its end, or to the moment it becomes a relay's.
 pub async fn serve(context: Context, connection: Connection) {
     let Connection {
-        fd,
-        peer,
-        local,
+        socket,
+        ends,
         listener,
         presence,
     } = connection;
@@ -68,19 +58,19 @@ pub async fn serve(context: Context, connection: Connection) {
         // Accepted in the instant in which a reload took its listener away.
         return;
     };
-    let stream = match adopt(fd.into(), listener.settings.receive_buffer_bytes) {
-        Ok(stream) => stream,
+    let peer = ends.peer;
+    let socket = match Socket::adopt(socket, listener.settings.receive_buffer_bytes) {
+        Ok(socket) => socket,
         Err(error) => {
             debug!(%peer, %error, "connection lost at accept");
             return;
         }
     };
-    let Some(client) = secure(&context.shared, &listener, stream, peer).await else {
+    let Some(stream) = secure(&context.shared, &listener, socket, peer).await else {
         return;
     };
-    let ends = Ends { peer, local };
     let client = ClientConnection {
-        stream: client,
+        stream,
         inbox: Inbox::default(),
         presence,
         listener,
@@ -202,6 +192,15 @@ impl ClientConnection {
             self.stream.flush().await
         };
         matches!(timeout(ANSWER_TIMEOUT, write).await, Ok(Ok(())))
+    }
+
+    /// The port it came in on; of a unix socket, the one its scheme has by default.
+    pub fn port(&self) -> u16 {
+        match (self.ends.local.port(), self.stream.is_tls()) {
+            (0, true) => 443,
+            (0, false) => 80,
+            (port, _) => port,
+        }
     }
 
     /// What came behind the last head.

@@ -4,14 +4,13 @@ use std::io;
 use std::sync::Arc;
 
 use rustix::io::Errno;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tracing::{info, warn};
 
 use crate::config::model;
 use crate::logic::refusal::{BackendFault, BackendTimeout, Refusal, Shortage};
-use crate::runtime::socket::connect;
+use crate::runtime::socket::Socket;
 use crate::state::backend_tls::ServerTls;
 use crate::state::server::{Phase, Server};
 use crate::state::upstream::Pick;
@@ -65,9 +64,9 @@ impl DialError {
 pub async fn dial(pick: &Pick, settings: &model::Upstream) -> Result<Stream, DialError> {
     let server = pick.ticket.server();
     let deadline = Instant::now() + settings.connect_timeout;
-    let connecting = connect(server.key.address, settings.receive_buffer_bytes);
-    let tcp = match timeout_at(deadline, connecting).await {
-        Ok(Ok(tcp)) => tcp,
+    let connecting = Socket::connect(&server.key.address, settings.receive_buffer_bytes);
+    let socket = match timeout_at(deadline, connecting).await {
+        Ok(Ok(socket)) => socket,
         Ok(Err(error)) if is_our_shortage(&error) => {
             warn!(?server, %error, "no socket to connect with");
             return Err(DialError::OutOfSockets(error));
@@ -76,8 +75,8 @@ pub async fn dial(pick: &Pick, settings: &model::Upstream) -> Result<Stream, Dia
         Err(_) => return Err(DialError::TimedOut(Phase::Connect)),
     };
     match &pick.tls {
-        None => Ok(Stream::Tcp(tcp)),
-        Some(tls) => secure(server, tls, tcp, deadline).await,
+        None => Ok(Stream::Plain(socket)),
+        Some(tls) => secure(server, tls, socket, deadline).await,
     }
 }
 
@@ -85,11 +84,11 @@ pub async fn dial(pick: &Pick, settings: &model::Upstream) -> Result<Stream, Dia
 async fn secure(
     server: &Server,
     tls: &ServerTls,
-    tcp: TcpStream,
+    socket: Socket,
     deadline: Instant,
 ) -> Result<Stream, DialError> {
     let connector = TlsConnector::from(Arc::clone(&tls.config));
-    let handshake = connector.connect(tls.name.clone(), tcp);
+    let handshake = connector.connect(tls.name.clone(), socket);
     // The handshake's state is large and short-lived: it must not widen the connection's task.
     let Ok(outcome) = timeout_at(deadline, Box::pin(handshake)).await else {
         return Err(DialError::TimedOut(Phase::Tls));

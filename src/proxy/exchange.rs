@@ -56,7 +56,7 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
             let errand = Errand {
                 context: context.clone(),
                 upstream: Arc::clone(upstream),
-                port: client.ends.local.port(),
+                port: client.port(),
                 request,
                 route,
                 caller,

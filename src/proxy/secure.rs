@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::HandshakeKind;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
+use crate::runtime::socket::Socket;
 use crate::state::Shared;
 use crate::state::snapshot::Listener;
 
@@ -18,13 +18,13 @@ use super::stream::Stream;
 pub async fn secure(
     shared: &Shared,
     listener: &Listener,
-    stream: TcpStream,
+    socket: Socket,
     peer: SocketAddr,
 ) -> Option<Stream> {
     let (Some(config), Some(settings)) = (&listener.tls, &listener.settings.tls) else {
-        return Some(Stream::Tcp(stream));
+        return Some(Stream::Plain(socket));
     };
-    let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
+    let handshake = TlsAcceptor::from(Arc::clone(config)).accept(socket);
     // The handshake's state is large and short-lived: it must not widen the connection's task.
     let outcome = timeout(settings.handshake_timeout, Box::pin(handshake)).await;
     let (stream, result) = match outcome {

@@ -1,22 +1,21 @@
-//! A peer's byte stream: plain TCP or TLS over it.
+//! A peer's byte stream: its socket, plain or with TLS over it.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
+
+use crate::runtime::socket::Socket;
 
 /// A connection to a client or a server. One size whatever is inside: the big kind is boxed.
 #[derive(Debug)]
 pub enum Stream {
     /// Plaintext.
-    Tcp(TcpStream),
+    Plain(Socket),
     /// TLS, in either role.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl Stream {
@@ -32,26 +31,24 @@ impl Stream {
     /// When the socket can't be waited for.
     pub async fn readable(&self) -> io::Result<()> {
         match self {
-            Self::Tcp(tcp) => tcp.readable().await,
+            Self::Plain(socket) => socket.readable().await,
             Self::Tls(_) => Ok(()),
         }
     }
 
     /// Resolves when the peer has reset the connection.
     pub async fn reset(&self) {
-        // An error of the wait itself is as final.
-        let _ = self.socket().ready(Interest::ERROR).await;
+        self.socket().reset().await;
     }
 
     /// Closes the connection so that the peer sees a reset instead of an orderly end.
     pub fn abort(&self) {
-        // A socket that is gone already needs no reset.
-        let _ = SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
+        self.socket().abort();
     }
 
-    fn socket(&self) -> &TcpStream {
+    fn socket(&self) -> &Socket {
         match self {
-            Self::Tcp(tcp) => tcp,
+            Self::Plain(socket) => socket,
             Self::Tls(tls) => tls.get_ref().0,
         }
     }
@@ -64,7 +61,7 @@ impl AsyncRead for Stream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, buf),
         }
     }
@@ -77,21 +74,21 @@ impl AsyncWrite for Stream {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Self::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
             Self::Tls(tls) => Pin::new(tls.as_mut()).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(tls) => Pin::new(tls.as_mut()).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls.as_mut()).poll_shutdown(cx),
         }
     }

@@ -16,7 +16,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
+use crate::logic::endpoint::{Endpoint, Ends};
+
 use super::listen::ListenSocket;
+use super::socket::Accepted;
 use super::workers::{Connection, Workers};
 
 /// How long the acceptor rests when the process is out of descriptors or memory.
@@ -140,27 +143,27 @@ pub async fn accept(
     capacity: Capacity,
     workers: Arc<Workers>,
 ) -> io::Result<()> {
-    let local = socket.address();
+    let local = socket.endpoint().clone();
     #[expect(
         deprecated,
         reason = "warns of types whose descriptor may change, which a Socket's can't; the successor is unsafe"
     )]
-    let socket = AsyncFd::with_interest(socket.socket, Interest::READABLE)?;
+    let waiting = AsyncFd::with_interest(Arc::clone(&socket.socket), Interest::READABLE)?;
     'waiting: loop {
-        let mut ready = socket.readable().await?;
+        let mut ready = waiting.readable().await?;
         for _ in 0..ACCEPT_BATCH {
             capacity.room().await;
             let Some(place) = workers.place().await else {
                 error!("a worker is gone, nothing is accepted");
                 return Ok(());
             };
-            match take(socket.get_ref()) {
-                Ok((fd, peer)) => {
+            match take(&socket.socket, &local) {
+                Ok((accepted, ends)) => {
                     metrics.accepted.inc();
                     let listener = Arc::clone(&listener);
                     let open = OpenGauge::new(&metrics.open);
                     let connection =
-                        Connection::new(fd, peer, local, listener, capacity.take(), open);
+                        Connection::new(accepted, ends, listener, capacity.take(), open);
                     place.hand_over(connection);
                 }
                 Err(Errno::AGAIN) => {
@@ -197,9 +200,13 @@ impl Drop for OpenGauge {
     }
 }
 
-fn take(socket: &socket2::Socket) -> Result<(OwnedFd, SocketAddr), Errno> {
+fn take(socket: &socket2::Socket, local: &Endpoint) -> Result<(Accepted, Ends), Errno> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (fd, peer): (OwnedFd, Option<SocketAddrAny>) = acceptfrom_with(socket, flags)?;
+    let Endpoint::Tcp(local) = *local else {
+        return Ok((Accepted::Unix(fd), Ends::ON_THIS_MACHINE));
+    };
     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-    Ok((fd, peer.ok_or(Errno::CONNABORTED)?))
+    let peer = peer.ok_or(Errno::CONNABORTED)?;
+    Ok((Accepted::Tcp(fd), Ends { peer, local }))
 }

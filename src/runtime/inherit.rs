@@ -3,9 +3,11 @@
 
 use std::env;
 use std::io;
-use std::net::SocketAddr;
 
 use listenfd::ListenFd;
+use socket2::Socket;
+
+use crate::logic::endpoint::Endpoint;
 
 use super::listen::ListenSocket;
 
@@ -47,8 +49,8 @@ impl Inherited {
     }
 
     /// The socket for this address, under a descriptor of its own, where there is one.
-    pub fn find(&self, address: SocketAddr) -> Option<io::Result<ListenSocket>> {
-        let fits = |(_, socket): &&(String, ListenSocket)| socket.address() == address;
+    pub fn find(&self, address: &Endpoint) -> Option<io::Result<ListenSocket>> {
+        let fits = |(_, socket): &&(String, ListenSocket)| socket.endpoint() == address;
         self.sockets
             .iter()
             .find(fits)
@@ -58,16 +60,20 @@ impl Inherited {
     /// The sockets at other addresses than these, with the names they were passed under.
     pub fn beside<'a>(
         &'a self,
-        wanted: &'a [SocketAddr],
-    ) -> impl Iterator<Item = (&'a str, SocketAddr)> {
+        wanted: &'a [Endpoint],
+    ) -> impl Iterator<Item = (&'a str, &'a Endpoint)> {
         let sockets = self.sockets.iter();
-        let named = sockets.map(|(name, socket)| (name.as_str(), socket.address()));
+        let named = sockets.map(|(name, socket)| (name.as_str(), socket.endpoint()));
         named.filter(|(_, address)| !wanted.contains(address))
     }
 }
 
 fn adopt(passed: &mut ListenFd, index: usize) -> io::Result<ListenSocket> {
     let taken_twice = || io::Error::from(io::ErrorKind::NotFound);
-    let socket = passed.take_tcp_listener(index)?.ok_or_else(taken_twice)?;
-    ListenSocket::adopt(socket.into())
+    // What is no TCP socket stays in its place, and may be a unix one.
+    let socket = match passed.take_tcp_listener(index) {
+        Ok(tcp) => tcp.map(Socket::from),
+        Err(_) => passed.take_unix_listener(index)?.map(Socket::from),
+    };
+    ListenSocket::adopt(socket.ok_or_else(taken_twice)?)
 }

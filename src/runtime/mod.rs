@@ -5,6 +5,7 @@ pub mod descriptors;
 pub mod inherit;
 pub mod listen;
 pub mod manager;
+pub mod options;
 pub mod signals;
 pub mod socket;
 pub mod workers;

@@ -1,43 +1,107 @@
-//! Socket options of both legs, in one place.
+//! A connected socket in a worker's runtime: TCP, or a unix socket.
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use socket2::{SockRef, Socket};
-use tokio::net::{TcpSocket, TcpStream};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::time::sleep;
 
-/// Most bytes that a socket takes before they are on their way. What is on its way is the
-/// congestion window's to decide, so a long fat link stays full; what only waits would be held a
-/// second time, megabytes of it, for a peer that does not read.
-const MAX_UNSENT_BYTES: u32 = 128 * 1024;
+use crate::logic::endpoint::Endpoint;
 
-/// Sets what the sockets accepted from this one inherit, so that it costs nothing per connection.
-///
-/// # Errors
-/// When the kernel does not know an option.
-pub fn prepare_listener(socket: &Socket) -> io::Result<()> {
-    prepare(SockRef::from(socket))
+use super::options::{bound_receive_buffer, prepare};
+
+/// How long a connect rests while the backlog of a unix socket is full.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(10);
+
+/// A connection, without what may be spoken over it.
+#[derive(Debug)]
+pub enum Socket {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a unix socket.
+    Unix(UnixStream),
 }
 
-/// Takes an accepted socket into the worker's runtime.
-///
-/// # Errors
-/// When the peer is gone already.
-pub fn adopt(
-    socket: std::net::TcpStream,
-    receive_buffer_bytes: Option<usize>,
-) -> io::Result<TcpStream> {
-    if let Some(bytes) = receive_buffer_bytes {
-        bound_receive_buffer(SockRef::from(&socket), bytes)?;
+/// A connection that was accepted and belongs to no runtime yet.
+#[derive(Debug)]
+pub enum Accepted {
+    /// Over TCP.
+    Tcp(OwnedFd),
+    /// Over a unix socket.
+    Unix(OwnedFd),
+}
+
+impl Socket {
+    /// Takes an accepted socket into the worker's runtime. The receive buffer is TCP's alone: a
+    /// unix socket's bytes wait in the buffer of their sender.
+    ///
+    /// # Errors
+    /// When the peer is gone already.
+    pub fn adopt(accepted: Accepted, receive_buffer_bytes: Option<usize>) -> io::Result<Self> {
+        match accepted {
+            Accepted::Tcp(fd) => {
+                if let Some(bytes) = receive_buffer_bytes {
+                    bound_receive_buffer(SockRef::from(&fd), bytes)?;
+                }
+                TcpStream::from_std(fd.into()).map(Self::Tcp)
+            }
+            Accepted::Unix(fd) => UnixStream::from_std(fd.into()).map(Self::Unix),
+        }
     }
-    TcpStream::from_std(socket)
+
+    /// Connects to a server; as above, the receive buffer is TCP's alone.
+    ///
+    /// # Errors
+    /// Whatever the kernel says, of this machine or of the server.
+    pub async fn connect(
+        endpoint: &Endpoint,
+        receive_buffer_bytes: Option<usize>,
+    ) -> io::Result<Self> {
+        match endpoint {
+            Endpoint::Tcp(address) => connect_tcp(*address, receive_buffer_bytes)
+                .await
+                .map(Self::Tcp),
+            Endpoint::Unix(path) => connect_unix(path).await.map(Self::Unix),
+        }
+    }
+
+    /// Resolves when there is something to read.
+    ///
+    /// # Errors
+    /// When the socket can't be waited for.
+    pub async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(tcp) => tcp.readable().await,
+            Self::Unix(unix) => unix.readable().await,
+        }
+    }
+
+    /// Resolves when the peer has reset the connection; unix sockets know no reset.
+    pub async fn reset(&self) {
+        // An error of the wait itself is as final.
+        let _ = match self {
+            Self::Tcp(tcp) => tcp.ready(Interest::ERROR).await,
+            Self::Unix(unix) => unix.ready(Interest::ERROR).await,
+        };
+    }
+
+    /// Closes the connection so that the peer sees a reset instead of an orderly end.
+    pub fn abort(&self) {
+        if let Self::Tcp(tcp) = self {
+            // A socket that is gone already needs no reset.
+            let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+        }
+    }
 }
 
-/// Connects to a server.
-///
-/// # Errors
-/// Whatever the kernel says, of this machine or of the server.
-pub async fn connect(
+async fn connect_tcp(
     address: SocketAddr,
     receive_buffer_bytes: Option<usize>,
 ) -> io::Result<TcpStream> {
@@ -54,13 +118,52 @@ pub async fn connect(
     Ok(stream)
 }
 
-/// Bounds what the kernel holds for us to read, its own overhead included.
-fn bound_receive_buffer(socket: SockRef<'_>, bytes: usize) -> io::Result<()> {
-    // socket(7): the kernel doubles what it is told.
-    socket.set_recv_buffer_size(bytes / 2)
+/// Connects as TCP would: a full backlog is waited for, not an error. The caller's time bounds it.
+async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(BACKLOG_PAUSE).await,
+            outcome => return outcome,
+        }
+    }
 }
 
-fn prepare(socket: SockRef<'_>) -> io::Result<()> {
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_notsent_lowat(MAX_UNSENT_BYTES)
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Self::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Unix(unix) => Pin::new(unix).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+        }
+    }
 }

@@ -1,8 +1,6 @@
 //! Worker threads, each with a runtime of its own: a connection lives and dies on one of them.
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -10,7 +8,10 @@ use prometheus::IntGauge;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
+use crate::logic::endpoint::Ends;
+
 use super::acceptor::{OpenGauge, Slot};
+use super::socket::Accepted;
 
 /// Accepted connections that may wait for a worker's attention; beyond it the kernel's backlog holds them.
 const HAND_OVER_QUEUE: usize = 1024;
@@ -19,11 +20,9 @@ const HAND_OVER_QUEUE: usize = 1024;
 #[derive(Debug)]
 pub struct Connection {
     /// The socket; non-blocking.
-    pub fd: OwnedFd,
-    /// The client's end.
-    pub peer: SocketAddr,
-    /// Our end.
-    pub local: SocketAddr,
+    pub socket: Accepted,
+    /// Its ends.
+    pub ends: Ends,
     /// The listener's name.
     pub listener: Arc<str>,
     /// Held as long as the connection is open.
@@ -40,9 +39,8 @@ pub struct Presence {
 
 impl Connection {
     pub(super) const fn new(
-        fd: OwnedFd,
-        peer: SocketAddr,
-        local: SocketAddr,
+        socket: Accepted,
+        ends: Ends,
         listener: Arc<str>,
         slot: Slot,
         open: OpenGauge,
@@ -53,9 +51,8 @@ impl Connection {
             worker: None,
         };
         Self {
-            fd,
-            peer,
-            local,
+            socket,
+            ends,
             listener,
             presence,
         }
@@ -217,10 +214,15 @@ mod tests {
 
     fn connection() -> Connection {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = socket.local_addr().unwrap();
         let open = OpenGauge::new(&IntGauge::new("open", "open").unwrap());
         let slot = Capacity::new(1).take();
-        Connection::new(socket.into(), address, address, "public".into(), slot, open)
+        Connection::new(
+            Accepted::Tcp(socket.into()),
+            Ends::ON_THIS_MACHINE,
+            "public".into(),
+            slot,
+            open,
+        )
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -12,6 +12,7 @@ use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 
 use crate::config::model::{ServerAddress, UpstreamTls};
+use crate::logic::endpoint::Endpoint;
 
 /// Most sessions kept of one server.
 const MAX_SESSIONS: usize = 8;
@@ -20,7 +21,7 @@ const MAX_SESSIONS: usize = 8;
 pub struct BackendTls {
     config: ClientConfig,
     fingerprint: [u8; 20],
-    servers: Mutex<HashMap<(SocketAddr, ServerName<'static>), Weak<ServerTls>>>,
+    servers: Mutex<HashMap<(Endpoint, ServerName<'static>), Weak<ServerTls>>>,
 }
 
 /// The same for one server, whose sessions are no other's: servers rarely share their tickets' keys.
@@ -49,7 +50,7 @@ impl BackendTls {
     }
 
     /// The one of this server: the living one, so that its sessions can be resumed, or a new one.
-    pub fn of(&self, address: SocketAddr, name: ServerName<'static>) -> Arc<ServerTls> {
+    pub fn of(&self, address: Endpoint, name: ServerName<'static>) -> Arc<ServerTls> {
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (address, name);
         if let Some(living) = servers.get(&key).and_then(Weak::upgrade) {
@@ -79,18 +80,25 @@ impl ServerTls {
 pub fn name_of(
     tls: &UpstreamTls,
     server: &ServerAddress,
-    address: SocketAddr,
+    address: &Endpoint,
 ) -> ServerName<'static> {
     let host = match server {
         ServerAddress::Name { host, .. } => Some(host),
-        ServerAddress::Ip(_) | ServerAddress::Unix(_) => None,
+        ServerAddress::Fixed(_) => None,
     };
     tls.server_name
         .as_ref()
         .or(host)
         .and_then(|name| ServerName::try_from(name.to_string()).ok())
         // Names were checked with the configuration; at worst a certificate is refused.
-        .unwrap_or_else(|| address.ip().into())
+        .unwrap_or_else(|| own_address(address).into())
+}
+
+fn own_address(endpoint: &Endpoint) -> IpAddr {
+    match endpoint {
+        Endpoint::Tcp(address) => address.ip(),
+        Endpoint::Unix(_) => Ipv4Addr::LOCALHOST.into(),
+    }
 }
 
 impl fmt::Debug for BackendTls {
@@ -114,8 +122,8 @@ mod tests {
         BackendTls::new(config, [0; 20])
     }
 
-    fn address(port: u16) -> SocketAddr {
-        ([127, 0, 0, 1], port).into()
+    fn address(port: u16) -> Endpoint {
+        Endpoint::Tcp(([127, 0, 0, 1], port).into())
     }
 
     fn named(name: &'static str) -> ServerName<'static> {
@@ -158,11 +166,11 @@ mod tests {
             let config = config::parse(&text, "test.toml").unwrap();
             let upstream = &config.upstreams[0];
             let address = match &upstream.servers[0].address {
-                ServerAddress::Ip(address) => *address,
+                ServerAddress::Fixed(endpoint) => endpoint.clone(),
                 _ => address(443),
             };
             let tls = upstream.tls.as_ref().unwrap();
-            let found = name_of(tls, &upstream.servers[0].address, address);
+            let found = name_of(tls, &upstream.servers[0].address, &address);
             assert_eq!(found.to_str(), name, "{lines} {server}");
         }
     }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use prometheus::{IntCounter, IntGauge};
 
 use crate::config::model::{self, Passive};
 use crate::logic::balance::{Warmth, server_id};
+use crate::logic::endpoint::Endpoint;
 use crate::logic::health::{Ejection, Health, Transition};
 use crate::logic::reason::EndReason;
 use crate::telemetry::Metrics;
@@ -24,7 +24,7 @@ pub struct ServerKey {
     /// Its upstream's name.
     pub upstream: Arc<str>,
     /// Its address.
-    pub address: SocketAddr,
+    pub address: Endpoint,
 }
 
 /// A server as the whole process sees it.

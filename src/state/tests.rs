@@ -44,7 +44,9 @@ fn with_servers(servers: &Servers, list: &str, lines: &str) -> Arc<Upstream> {
     let settings = Arc::clone(&config.upstreams[0]);
     let addresses = (1..).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     let specs = settings.servers.iter().cloned();
-    let resolved: Vec<_> = specs.zip(addresses.map(|address| vec![address])).collect();
+    let resolved: Vec<_> = specs
+        .zip(addresses.map(|address| vec![address.into()]))
+        .collect();
     let retries = Metrics::new(1).unwrap().retries.with_label_values(&["u"]);
     let upstream = Arc::new(Upstream::new(settings, None, servers, retries));
     let now = Instant::now();

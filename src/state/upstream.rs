@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use prometheus::IntCounter;
 use crate::config::model::{self, ServerAddress, ServerSpec};
 use crate::logic::balance::rebalance::Holding;
 use crate::logic::balance::{Candidate, Chooser, ServerView, Turn, Unavailable};
+use crate::logic::endpoint::Endpoint;
 use crate::logic::request::ClientKey;
 
 use super::backend_tls::{BackendTls, ServerTls, name_of};
@@ -102,18 +102,19 @@ impl Upstream {
     }
 
     /// The addresses that a server of the configuration stands for now.
-    pub fn addresses_of(&self, address: &ServerAddress) -> Vec<SocketAddr> {
+    pub fn addresses_of(&self, address: &ServerAddress) -> Vec<Endpoint> {
         let members = self.members.load();
         let same = members
             .iter()
             .filter(|member| member.spec.address == *address);
-        same.map(|member| member.server.key.address).collect()
+        same.map(|member| member.server.key.address.clone())
+            .collect()
     }
 
     /// Puts the servers in force that these specs resolved to; returns those that left.
     pub fn set_members(
         &self,
-        resolved: &[(ServerSpec, Vec<SocketAddr>)],
+        resolved: &[(ServerSpec, Vec<Endpoint>)],
         servers: &Servers,
         now: Instant,
     ) -> Vec<Arc<Server>> {
@@ -123,11 +124,11 @@ impl Upstream {
             for address in addresses {
                 let key = ServerKey {
                     upstream: Arc::clone(&self.settings.name),
-                    address: *address,
+                    address: address.clone(),
                 };
                 if staying.insert(key.clone()) {
                     members.push(Member {
-                        tls: self.tls_with(&spec.address, *address),
+                        tls: self.tls_with(&spec.address, address),
                         server: servers.adopt(key, &self.entrance, now),
                         spec: spec.clone(),
                     });
@@ -225,9 +226,9 @@ impl Upstream {
             .consult(|chooser| chooser.forget_turns(balance));
     }
 
-    fn tls_with(&self, server: &ServerAddress, address: SocketAddr) -> Option<Arc<ServerTls>> {
+    fn tls_with(&self, server: &ServerAddress, address: &Endpoint) -> Option<Arc<ServerTls>> {
         let (tls, settings) = (self.tls.as_ref()?, self.settings.tls.as_ref()?);
-        Some(tls.of(address, name_of(settings, server, address)))
+        Some(tls.of(address.clone(), name_of(settings, server, address)))
     }
 
     /// The servers as if none were full: who is so for a moment is not away.

@@ -51,5 +51,6 @@ mod support;
 mod threads;
 mod tls;
 mod torture;
+mod unix;
 mod upstream_tls;
 mod watch;

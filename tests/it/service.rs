@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::Permissions;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
@@ -115,13 +116,13 @@ fn the_watchdog_is_shown_life_again_and_again() {
 }
 
 /// The binary with this socket as descriptor 3, as systemd passes it.
-fn activated(socket: TcpListener) -> Command {
+fn activated(socket: impl Into<OwnedFd>) -> Command {
     let mut command = program("sh");
     let script = "export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=edge
         exec \"$0\" \"$@\" 3<&0 0</dev/null";
     command
         .args(["-c", script, BINARY])
-        .stdin(Stdio::from(OwnedFd::from(socket)));
+        .stdin(Stdio::from(socket.into()));
     command
 }
 
@@ -145,6 +146,24 @@ fn a_listener_takes_the_socket_that_was_passed_for_its_address() {
     assert_eq!(proxy.address(), address);
     proxy.websocket("/").echo("again");
     drop(held);
+}
+
+#[test]
+fn a_listener_takes_the_unix_socket_that_was_passed_and_leaves_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("public.sock");
+    let socket = UnixListener::bind(&path).unwrap();
+    let bind = format!("bind = \"unix:{}\"", path.display());
+    let setup = Setup::to(&["127.0.0.1:9"]).with("listener.public", &bind);
+    let mut proxy = Tidegate::start_by(&setup, activated(socket));
+    let mut client = UnixStream::connect(&path).unwrap();
+    client.write_all(b"nonsense\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    proxy.signal(Signal::TERM);
+    assert!(proxy.wait_for_exit().success());
+    assert!(path.exists(), "it is the service manager's");
 }
 
 #[test]

@@ -29,7 +29,8 @@ exports.say = function say(event) {
   console.log(JSON.stringify(event));
 };
 
-// Listens on a free port and tells the test which.
-exports.listen = function listen(server) {
-  server.listen(0, '127.0.0.1', () => exports.say({ port: server.address().port }));
+// Listens on a free port and tells the test which, or on the unix socket at `path`.
+exports.listen = function listen(server, path) {
+  const place = path ? { path } : { port: 0, host: '127.0.0.1' };
+  server.listen(place, () => exports.say(path ? { path } : { port: server.address().port }));
 };

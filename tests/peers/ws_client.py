@@ -1,6 +1,6 @@
 """Client on the `websockets` library that runs every case of cases.md.
 
-usage: ws_client.py URL [CA]
+usage: ws_client.py URL [CA], or ws_client.py ws+unix:PATH
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import ssl
 import sys
 
 from cases import run
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import connect, unix_connect
 from websockets.exceptions import ConnectionClosed
 
 URL = sys.argv[1]
@@ -18,7 +18,10 @@ TLS = ssl.create_default_context(cafile=sys.argv[2]) if len(sys.argv) > 2 else N
 
 def dial(**options):
     options.setdefault("compression", None)
-    return connect(URL, ssl=TLS, max_size=2**24, proxy=None, **options)
+    options.setdefault("max_size", 2**24)
+    if URL.startswith("ws+unix:"):
+        return unix_connect(URL.removeprefix("ws+unix:"), **options)
+    return connect(URL, ssl=TLS, proxy=None, **options)
 
 
 async def echoes(socket, message):

@@ -1,6 +1,6 @@
 // Echo server on the `ws` library; see cases.md.
 //
-// usage: ws_server.js [CERT KEY]
+// usage: ws_server.js [CERT KEY], or ws_server.js PATH for a unix socket
 'use strict';
 
 const fs = require('fs');
@@ -10,7 +10,7 @@ const { WebSocketServer } = require('ws');
 const { listen } = require('./cases');
 
 const [cert, key] = process.argv.slice(2);
-const server = cert
+const server = key
   ? https.createServer({ cert: fs.readFileSync(cert), key: fs.readFileSync(key) })
   : http.createServer();
 
@@ -35,4 +35,4 @@ sockets.on('connection', (socket) => {
   });
 });
 
-listen(server);
+listen(server, key ? undefined : cert);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::config::Config;
-use crate::config::model::{Bind, Listener};
+use crate::config::model::Listener;
+use crate::logic::endpoint::Endpoint;
 use crate::logic::request::Scheme;
 
 use super::asked::Asked;
@@ -92,7 +93,7 @@ impl Entry {
     /// The port that the request comes in on.
     pub(super) fn port(&self, asked: &Asked) -> u16 {
         let own = self.listener.bind.iter().find_map(|bind| match bind {
-            Bind::Tcp(address) if address.port() != 0 => Some(address.port()),
+            Endpoint::Tcp(address) if address.port() != 0 => Some(address.port()),
             _ => None,
         });
         own.filter(|_| !binds(&self.listener, asked.port))
@@ -101,7 +102,7 @@ impl Entry {
 }
 
 fn binds(listener: &Listener, port: u16) -> bool {
-    let is_it = |bind: &Bind| matches!(bind, Bind::Tcp(address) if address.port() == port);
+    let is_it = |bind: &Endpoint| matches!(bind, Endpoint::Tcp(address) if address.port() == port);
     listener.bind.iter().any(is_it)
 }
 

@@ -7,7 +7,7 @@ use crate::config::defaults::{
     MIN_SOCKET_BUFFER_BYTES, MIN_TIME,
 };
 use crate::config::kind::address::{Listen, Network};
-use crate::config::kind::number::{Count, Size, Time};
+use crate::config::kind::number::{Count, Mode, Size, Time};
 use crate::config::kind::section::{Braces, Key, Section, Shape, Status, read_optional};
 use crate::config::kind::text::FileName;
 use crate::config::kind::{At, Kind, List, Maybe, Or, Word, Words, Written};
@@ -16,6 +16,8 @@ use crate::config::raw::{Demand, Listener, Pair, Tls};
 
 pub(in crate::config) static LISTENER: Section<Listener> = Section::<Listener>::new(&[
     key!("bind" => bind, List(At(Listen)), Acts, "Addresses to listen on; compulsory."),
+    key!("socket_mode" => socket_mode, Mode, Acts,
+        "Permissions of its unix sockets: who may connect."),
     key!("proxy_protocol" => proxy_protocol, Words(&[
         ("off", Word::Is(ProxyProtocolIn::Off)),
         ("accept", Word::Is(ProxyProtocolIn::Accept)),

@@ -1,22 +1,24 @@
 //! Kinds that are addresses: where to listen, whom to trust, where a server is.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use ipnet::{IpNet, Ipv4Net};
 use rustls::pki_types::ServerName;
 use serde_json::{Value as Json, json};
 
-use super::{Describe, Kind, NOT_AVAILABLE, Written, text};
-use crate::config::model::{Bind, ServerAddress};
+use super::{Describe, Kind, Written, text};
+use crate::config::model::ServerAddress;
 use crate::config::reader::Reader;
 use crate::config::tree::Node;
+use crate::logic::endpoint::Endpoint;
 
-/// An address to listen on: `0.0.0.0:443`, `[::]:443`.
+/// An address to listen on: `0.0.0.0:443`, `[::]:443`, `unix:/run/tidegate.sock`.
 pub(in crate::config) struct Listen;
 
 impl Describe for Listen {
     fn words(&self) -> String {
-        "address such as `\"0.0.0.0:443\"`".to_owned()
+        "address such as `\"0.0.0.0:443\"` or `\"unix:/run/tidegate/public.sock\"`".to_owned()
     }
 
     fn schema(&self) -> Json {
@@ -24,26 +26,22 @@ impl Describe for Listen {
     }
 }
 
-impl Kind<Bind> for Listen {
-    fn read(&self, node: &Node, reader: &mut Reader) -> Option<Bind> {
-        let instead = r#"write "0.0.0.0:443" or "[::]:443""#;
+impl Kind<Endpoint> for Listen {
+    fn read(&self, node: &Node, reader: &mut Reader) -> Option<Endpoint> {
+        let instead = r#"write "0.0.0.0:443", "[::]:443" or "unix:/run/tidegate/public.sock""#;
         let text = reader.text(node, instead)?;
-        if text.starts_with("unix:") {
-            reader.wrong(node, format!("a unix socket is {NOT_AVAILABLE}"), instead);
-            return None;
+        if let Some(path) = Endpoint::unix_path(&text) {
+            return unix_socket(path, node, reader);
         }
-        let address = text.parse().ok().map(Bind::Tcp);
+        let address = text.parse().ok().map(Endpoint::Tcp);
         if address.is_none() {
             reader.wrong(node, "not an IP address and port", instead);
         }
         address
     }
 
-    fn write(&self, value: &Bind) -> Written {
-        Written::Text(match value {
-            Bind::Tcp(address) => address.to_string(),
-            Bind::Unix(path) => format!("unix:{}", path.display()),
-        })
+    fn write(&self, value: &Endpoint) -> Written {
+        Written::Text(value.to_string())
     }
 }
 
@@ -79,12 +77,13 @@ impl Kind<IpNet> for Network {
     }
 }
 
-/// Where a server is: `host:port` or `[v6]:port`.
+/// Where a server is: `host:port`, `[v6]:port` or `unix:/path`.
 pub(in crate::config) struct Address;
 
 impl Describe for Address {
     fn words(&self) -> String {
-        "address such as `\"10.0.0.1:8080\"`, `\"[2001:db8::1]:8080\"` or `\"app.internal:8080\"`"
+        "address such as `\"10.0.0.1:8080\"`, `\"[2001:db8::1]:8080\"`, `\"app.internal:8080\"` or \
+         `\"unix:/run/app.sock\"`"
             .to_owned()
     }
 
@@ -95,11 +94,10 @@ impl Describe for Address {
 
 impl Kind<ServerAddress> for Address {
     fn read(&self, node: &Node, reader: &mut Reader) -> Option<ServerAddress> {
-        let instead = r#"write "10.0.0.1:8080", "[2001:db8::1]:8080" or "app.internal:8080""#;
+        let instead = r#"write "10.0.0.1:8080", "[2001:db8::1]:8080", "app.internal:8080" or "unix:/run/app.sock""#;
         let written = reader.text(node, instead)?;
-        if written.starts_with("unix:") {
-            reader.wrong(node, format!("a unix socket is {NOT_AVAILABLE}"), instead);
-            return None;
+        if let Some(path) = Endpoint::unix_path(&written) {
+            return unix_socket(path, node, reader).map(ServerAddress::Fixed);
         }
         let address = server_address(&written);
         if address.is_none() {
@@ -137,9 +135,26 @@ pub(in crate::config) const CERTIFIABLE_NAME: text::Text = text::Text {
     accepts: is_certifiable,
 };
 
+/// A path that the kernel takes for a unix socket.
+fn unix_socket(path: &Path, node: &Node, reader: &mut Reader) -> Option<Endpoint> {
+    let length = path.as_os_str().len();
+    let most = Endpoint::MAX_PATH_BYTES;
+    let wrong = if !path.is_absolute() {
+        "not an absolute path".to_owned()
+    } else if path.as_os_str().as_encoded_bytes().contains(&0) {
+        "has a zero byte in it".to_owned()
+    } else if length > most {
+        format!("path of {length} bytes, the kernel takes {most}")
+    } else {
+        return Some(Endpoint::Unix(path.into()));
+    };
+    reader.wrong(node, wrong, r#"write "unix:/run/tidegate.sock""#);
+    None
+}
+
 fn server_address(text: &str) -> Option<ServerAddress> {
     if let Ok(address) = text.parse::<SocketAddr>() {
-        return (address.port() != 0).then_some(ServerAddress::Ip(address));
+        return (address.port() != 0).then_some(ServerAddress::Fixed(address.into()));
     }
     let (host, port) = text.rsplit_once(':')?;
     let port = port.parse().ok().filter(|port| *port != 0)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::{Describe, Kind, Written};
+use crate::config::defaults::MAX_MODE;
 use crate::config::reader::Reader;
 use crate::config::tree::{Node, Value};
 use crate::config::units;
@@ -46,6 +47,37 @@ impl<T: TryFrom<u64> + TryInto<u64> + Copy + Display> Kind<T> for Count {
 
     fn write(&self, value: &T) -> Written {
         Written::Plain(value.to_string())
+    }
+}
+
+/// Permissions, as chmod(1) writes them.
+pub(in crate::config) struct Mode;
+
+impl Describe for Mode {
+    fn words(&self) -> String {
+        "permissions such as `\"0660\"`".to_owned()
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "string", "pattern": "^0*[0-7]{3}$" })
+    }
+}
+
+impl Kind<u32> for Mode {
+    fn read(&self, node: &Node, reader: &mut Reader) -> Option<u32> {
+        let instead = r#"write "0660""#;
+        let text = reader.text(node, instead)?;
+        let is_octal = text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+        let mode = u32::from_str_radix(&text, 8).ok();
+        let mode = mode.filter(|mode| is_octal && text.len() >= 3 && *mode <= MAX_MODE);
+        if mode.is_none() {
+            reader.wrong(node, "not permissions", instead);
+        }
+        mode
+    }
+
+    fn write(&self, value: &u32) -> Written {
+        Written::Text(format!("{value:04o}"))
     }
 }
 

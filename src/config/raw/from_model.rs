@@ -22,6 +22,7 @@ impl From<&model::Listener> for Listener {
     fn from(listener: &model::Listener) -> Self {
         Self {
             bind: listener.bind.iter().cloned().map(Placed::from).collect(),
+            socket_mode: listener.socket_mode,
             proxy_protocol: listener.proxy_protocol,
             trusted_proxies: listener.trusted_proxies.clone(),
             header_timeout: listener.header_timeout,

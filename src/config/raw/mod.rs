@@ -10,11 +10,12 @@ use std::time::Duration;
 use super::defaults;
 use super::kind::Placed;
 use super::model::{
-    Access, Admin, Bind, Headers, HealthCheck, Http, Limit, Log, OnServerDown, OnServerRemoved,
-    Passive, ProxyProtocolIn, ProxyProtocolOut, Server, ServerAddress, TlsVersion, WebSocket,
+    Access, Admin, Headers, HealthCheck, Http, Limit, Log, OnServerDown, OnServerRemoved, Passive,
+    ProxyProtocolIn, ProxyProtocolOut, Server, ServerAddress, TlsVersion, WebSocket,
 };
 use super::source::Place;
 use crate::logic::balance;
+use crate::logic::endpoint::Endpoint;
 use crate::logic::route::{Accept, HostPattern, PathPattern};
 use crate::logic::websocket::handshake::Strictness;
 
@@ -33,7 +34,7 @@ pub(super) struct Root {
 /// `[admin]` and where its `bind` stands.
 #[derive(Clone, Debug)]
 pub(super) struct AdminSection {
-    pub(super) bind: Option<Placed<Bind>>,
+    pub(super) bind: Option<Placed<Endpoint>>,
     pub(super) token_file: Option<PathBuf>,
 }
 
@@ -54,7 +55,8 @@ pub(super) struct Named<T> {
 
 #[derive(Clone, Debug)]
 pub(super) struct Listener {
-    pub(super) bind: Vec<Placed<Bind>>,
+    pub(super) bind: Vec<Placed<Endpoint>>,
+    pub(super) socket_mode: u32,
     pub(super) proxy_protocol: ProxyProtocolIn,
     pub(super) trusted_proxies: Vec<ipnet::IpNet>,
     pub(super) header_timeout: Duration,
@@ -190,6 +192,7 @@ impl Default for Listener {
     fn default() -> Self {
         Self {
             bind: Vec::new(),
+            socket_mode: defaults::SOCKET_MODE,
             proxy_protocol: ProxyProtocolIn::Off,
             trusted_proxies: Vec::new(),
             header_timeout: defaults::HEADER_TIMEOUT,

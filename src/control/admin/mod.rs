@@ -21,7 +21,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, warn};
 
@@ -29,6 +28,7 @@ use crate::control::drain::Drains;
 use crate::control::history::History;
 use crate::control::journal::Journal;
 use crate::control::reload::ReloadRequest;
+use crate::runtime::listen::ControlListener;
 use crate::state::Shared;
 
 pub use access::Token;
@@ -64,14 +64,14 @@ pub struct Admin {
 }
 
 /// Serves the admin address until the future is dropped.
-pub async fn serve(listener: TcpListener, admin: Admin) {
+pub async fn serve(listener: ControlListener, admin: Admin) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };
         let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+            Ok(stream) => stream,
             Err(error) => {
                 warn!(%error, "admin: accept failed, resting");
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;

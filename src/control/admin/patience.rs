@@ -7,8 +7,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+
+use crate::runtime::socket::Socket;
 
 /// How long an admin client may take no byte of an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -16,13 +17,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A stream with bounded patience for its writes.
 #[derive(Debug)]
 pub(super) struct Patient {
-    stream: TcpStream,
+    stream: Socket,
     /// Runs while a write waits.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patient {
-    pub(super) const fn new(stream: TcpStream) -> Self {
+    pub(super) const fn new(stream: Socket) -> Self {
         Self {
             stream,
             deadline: None,
@@ -83,7 +84,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -95,7 +96,7 @@ mod tests {
             .unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         tokio::time::pause();
-        let mut patient = Patient::new(stream);
+        let mut patient = Patient::new(Socket::Tcp(stream));
         let flood = vec![0; 64 << 20];
         let error = patient.write_all(&flood).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

@@ -8,7 +8,6 @@ mod tcp;
 mod tls;
 mod websocket;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::model::ProbeKind;
+use crate::logic::endpoint::Endpoint;
 use crate::state::backend_tls::ServerTls;
 
 pub use error::ProbeError;
@@ -31,7 +31,7 @@ pub struct Probe {
     /// How.
     pub kind: ProbeKind,
     /// Where.
-    pub address: SocketAddr,
+    pub address: Endpoint,
     /// TLS with it, where that is spoken.
     pub tls: Option<Arc<ServerTls>>,
     /// The `Host` of the question.
@@ -71,10 +71,10 @@ impl Probe {
     }
 
     async fn connect(&self) -> Result<Box<dyn Stream>, ProbeError> {
-        let tcp = tcp::connect(self.address).await?;
+        let socket = tcp::connect(&self.address).await?;
         match &self.tls {
-            None => Ok(Box::new(tcp)),
-            Some(tls) => Ok(Box::new(tls::connect(tcp, tls).await?)),
+            None => Ok(Box::new(socket)),
+            Some(tls) => Ok(Box::new(tls::connect(socket, tls).await?)),
         }
     }
 

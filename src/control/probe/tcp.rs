@@ -1,14 +1,13 @@
 //! The `tcp` check: somebody accepts.
 
-use std::net::SocketAddr;
-
-use tokio::net::TcpStream;
+use crate::logic::endpoint::Endpoint;
+use crate::runtime::socket::Socket;
 
 use super::ProbeError;
 
 /// Connects, which is the whole check.
-pub(super) async fn connect(address: SocketAddr) -> Result<TcpStream, ProbeError> {
-    TcpStream::connect(address)
+pub(super) async fn connect(address: &Endpoint) -> Result<Socket, ProbeError> {
+    Socket::connect(address, None)
         .await
         .map_err(|source| ProbeError::Connect { source })
 }

@@ -20,7 +20,7 @@ async fn probe<F: Future<Output = ()> + Send + 'static>(
     serve: impl FnOnce(TcpStream) -> F + Send + 'static,
 ) -> Result<(), ProbeError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let address = listener.local_addr().unwrap().into();
     let mut server = JoinSet::new();
     server.spawn(async move { serve(listener.accept().await.unwrap().0).await });
     let host = Arc::from("a.example");
@@ -117,13 +117,13 @@ async fn a_server_that_accepts_passes_the_tcp_check() {
 #[tokio::test]
 async fn a_port_that_nobody_serves_fails_every_check() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let address = Endpoint::from(listener.local_addr().unwrap());
     drop(listener);
     for kind in [ProbeKind::Tcp, ProbeKind::Http, ProbeKind::WebSocket] {
         let (host, path) = (Arc::from("a"), Arc::from("/"));
         let result = Probe {
             kind,
-            address,
+            address: address.clone(),
             tls: None,
             host,
             path,
@@ -282,7 +282,7 @@ async fn the_websocket_check_pings_and_closes_cleanly() {
 #[tokio::test]
 async fn a_real_websocket_server_passes() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let address = listener.local_addr().unwrap().into();
     let server = tokio::task::spawn_blocking(move || {
         let stream = listener.into_std().unwrap();
         stream.set_nonblocking(false).unwrap();

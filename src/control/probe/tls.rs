@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::ProbeError;
+use crate::runtime::socket::Socket;
 use crate::state::backend_tls::ServerTls;
 
 /// Shakes hands and verifies as for a client.
 pub(super) async fn connect(
-    tcp: TcpStream,
+    socket: Socket,
     tls: &ServerTls,
-) -> Result<TlsStream<TcpStream>, ProbeError> {
+) -> Result<TlsStream<Socket>, ProbeError> {
     TlsConnector::from(Arc::clone(&tls.config))
-        .connect(tls.name.clone(), tcp)
+        .connect(tls.name.clone(), socket)
         .await
         .map_err(|source| ProbeError::Insecure { source })
 }

@@ -26,6 +26,12 @@ pub struct Server {
     address: SocketAddr,
 }
 
+/// A server program on a unix socket; killed when dropped.
+pub struct UnixServer {
+    _program: Program,
+    path: PathBuf,
+}
+
 impl Library {
     /// Starts its WebSocket server, over TLS where there is a certificate.
     pub fn serve(self, tls: Option<&Certificate>) -> Server {
@@ -44,6 +50,18 @@ impl Library {
         let port = line.field("port").and_then(Value::as_u64).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
         Server { program, address }
+    }
+
+    /// Starts its WebSocket server on a unix socket.
+    pub fn serve_at(self, path: &Path) -> UnixServer {
+        let program = self.start("ws_server", &[path.to_str().unwrap()]);
+        program
+            .told()
+            .wait_for(0, "its path", |line| line.field("path").is_some());
+        UnixServer {
+            _program: program,
+            path: path.to_owned(),
+        }
     }
 
     /// Starts a program that the test leads or listens to.
@@ -134,6 +152,12 @@ pub fn root() -> &'static Path {
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.address.fmt(f)
+    }
+}
+
+impl fmt::Display for UnixServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unix:{}", self.path.display())
     }
 }
 

@@ -1,0 +1,30 @@
+//! Socket options of both legs, in one place.
+
+use std::io;
+
+use socket2::{SockRef, Socket};
+
+/// Most bytes that a socket takes before they are on their way. What is on its way is the
+/// congestion window's to decide, so a long fat link stays full; what only waits would be held a
+/// second time, megabytes of it, for a peer that does not read.
+const MAX_UNSENT_BYTES: u32 = 128 * 1024;
+
+/// Sets what the TCP sockets accepted from this one inherit, so that it costs nothing per
+/// connection.
+///
+/// # Errors
+/// When the kernel does not know an option.
+pub fn prepare_listener(socket: &Socket) -> io::Result<()> {
+    prepare(SockRef::from(socket))
+}
+
+/// Bounds what the kernel holds for us to read, its own overhead included.
+pub(super) fn bound_receive_buffer(socket: SockRef<'_>, bytes: usize) -> io::Result<()> {
+    // socket(7): the kernel doubles what it is told.
+    socket.set_recv_buffer_size(bytes / 2)
+}
+
+pub(super) fn prepare(socket: SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(MAX_UNSENT_BYTES)
+}
