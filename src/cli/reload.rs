@@ -1,6 +1,5 @@
 //! `tidegate reload`: ask the running process to reload, or what a reload would change.
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -30,7 +29,7 @@ pub struct Reload {
 pub fn run(reload: &Reload) -> ExitCode {
     match ask(reload) {
         Ok(answer) if reload.json => print(&format!("{answer}\n")),
-        Ok(answer) => print(&changes(&answer)),
+        Ok(answer) => print(&told(&answer)),
         Err(Failure::Refused { answer, .. }) if reload.json && answer.is_object() => {
             print(&format!("{answer}\n"));
             ExitCode::FAILURE
@@ -49,40 +48,41 @@ fn ask(reload: &Reload) -> Result<Value, Failure> {
     instance.post(path, None)
 }
 
-fn changes(answer: &Value) -> String {
-    let changes = answer["changes"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+fn told(answer: &Value) -> String {
     let is_dry = answer["dry_run"] == true;
-    let mut text = String::new();
-    for change in changes {
-        // Writing to a string can't fail.
-        let _ = write!(
-            text,
-            "{}: {}",
-            word(&change["subject"]),
-            word(&change["what"])
-        );
-        if change["effect"] == "restart" {
-            text.push_str(" (needs a restart)");
-        }
-        match (change["connections"].as_u64(), change["drains"].as_u64()) {
-            (Some(0) | None, _) => {}
-            (Some(count), Some(0) | None) => {
-                let _ = write!(text, ", {count} live, none closed");
-            }
-            (Some(count), Some(drains)) => {
-                let _ = write!(text, ", {count} live, {drains} drained");
-            }
-        }
-        text.push('\n');
+    let changes = answer["changes"].as_array().map(Vec::as_slice);
+    let changes = changes.unwrap_or_default();
+    let mut text: String = changes.iter().map(line).collect();
+    if !changes.is_empty() {
+        text.push_str(&same(&answer["same"]));
     }
-    match (is_dry, changes.len()) {
-        (true, 0) => text.push_str("nothing would change\n"),
-        (false, 0) => text.push_str("reloaded, nothing has changed\n"),
-        (true, _) => {}
-        (false, _) => text.push_str("reloaded\n"),
-    }
+    text.push_str(match (is_dry, changes.is_empty()) {
+        (true, true) => "nothing would change\n",
+        (true, false) => "",
+        (false, true) => "reloaded, nothing has changed\n",
+        (false, false) => "reloaded\n",
+    });
     text
+}
+
+fn line(change: &Value) -> String {
+    let (subject, what) = (word(&change["subject"]), word(&change["what"]));
+    let restart = match change["effect"] == "restart" {
+        true => " (needs a restart)",
+        false => "",
+    };
+    let live = match (change["connections"].as_u64(), change["drains"].as_u64()) {
+        (Some(0) | None, _) => String::new(),
+        (Some(count), Some(0) | None) => format!(", {count} live, none closed"),
+        (Some(count), Some(drains)) => format!(", {count} live, {drains} drained"),
+    };
+    format!("{subject}: {what}{restart}{live}\n")
+}
+
+/// How many of each kind stay as they are; `--json` has their names.
+fn same(same: &Value) -> String {
+    let count = |kind| same[kind].as_array().map_or(0, Vec::len);
+    let kinds = ["listeners", "routes", "upstreams", "servers"];
+    let counts = kinds.map(|kind| format!("{} {kind}", count(kind)));
+    format!("same: {}\n", counts.join(", "))
 }

@@ -18,7 +18,7 @@ use crate::runtime::descriptors;
 use crate::state::{Shared, Snapshot};
 use crate::telemetry::log::LogControl;
 
-use super::consequence::{Consequence, consequences, leaving};
+use super::consequence::{Consequence, Plan, leaving};
 use super::drain::Drains;
 use super::journal::Journal;
 use super::listeners::{BindError, Listeners};
@@ -57,8 +57,8 @@ pub enum Refused {
 pub struct ReloadRequest {
     /// Only say what would change.
     pub dry_run: bool,
-    /// Where the outcome goes: the changes, or the errors line by line.
-    pub answer: oneshot::Sender<Result<Vec<Consequence>, String>>,
+    /// Where the outcome goes: the plan, or the errors line by line.
+    pub answer: oneshot::Sender<Result<Plan, String>>,
 }
 
 /// Everything a reload acts on.
@@ -114,7 +114,7 @@ impl Reloader {
     ///
     /// # Errors
     /// [`Refused`]; then nothing has changed.
-    pub async fn carry_out(&mut self, dry_run: bool) -> Result<Vec<Consequence>, Refused> {
+    pub async fn carry_out(&mut self, dry_run: bool) -> Result<Plan, Refused> {
         if dry_run {
             self.try_out().await
         } else {
@@ -122,14 +122,15 @@ impl Reloader {
         }
     }
 
-    async fn reload(&mut self) -> Result<Vec<Consequence>, Refused> {
+    async fn reload(&mut self) -> Result<Plan, Refused> {
         let outcome = self.try_reload().await;
         self.count(outcome.is_ok());
         let errors = |refused: &Refused| refused.to_string().lines().count();
+        let changes = |plan: &Plan| plan.changes.len();
         self.journal
-            .note(outcome.as_ref().map(Vec::len).map_err(errors));
+            .note(outcome.as_ref().map(changes).map_err(errors));
         match &outcome {
-            Ok(changes) => {
+            Ok(Plan { changes, same }) => {
                 for Consequence {
                     change,
                     connections,
@@ -138,7 +139,14 @@ impl Reloader {
                 {
                     info!(%change, connections, drains, "changed");
                 }
-                info!(changes = changes.len(), "reloaded");
+                info!(
+                    changes = changes.len(),
+                    same_listeners = same.listeners.len(),
+                    same_routes = same.routes.len(),
+                    same_upstreams = same.upstreams.len(),
+                    same_servers = same.servers.len(),
+                    "reloaded"
+                );
             }
             Err(refused) => {
                 for error in refused.to_string().lines() {
@@ -167,19 +175,19 @@ impl Reloader {
     }
 
     /// Does everything that a reload does, up to the point of no return.
-    async fn try_out(&self) -> Result<Vec<Consequence>, Refused> {
+    async fn try_out(&self) -> Result<Plan, Refused> {
         let before = self.shared.snapshot();
         let config = self.source.load().await?;
         // Closed again at the end: that they could be bound is all that matters.
         let _bound = self.listeners.bind(&config)?;
         check_access_log(&config)?;
         let outcome = self.snapshot_of(config, &before).await;
-        let changes = outcome.map(|after| consequences(&before, &after, &self.shared));
+        let plan = outcome.map(|after| Plan::of(&before, &after, &self.shared));
         self.shared.servers.prune();
-        changes
+        plan
     }
 
-    async fn try_reload(&mut self) -> Result<Vec<Consequence>, Refused> {
+    async fn try_reload(&mut self) -> Result<Plan, Refused> {
         let before = self.shared.snapshot();
         // Taken before they are read: what changes meanwhile is seen when the watch begins again.
         let files = fingerprint(&before.config.files, &before.config.directories);
@@ -188,7 +196,7 @@ impl Reloader {
         let redirected = config.log.access != before.config.log.access;
         let sink = redirected.then(|| access_log(&config)).transpose()?;
         let snapshot = self.snapshot_of(config, &before).await?;
-        let consequences = consequences(&before, &snapshot, &self.shared);
+        let plan = Plan::of(&before, &snapshot, &self.shared);
 
         self.shared.replace(Arc::clone(&snapshot));
         self.listeners.put_in_force(bound);
@@ -208,7 +216,7 @@ impl Reloader {
         self.shared.servers.prune();
         self.tend(&snapshot);
         warn_of_insecure(&snapshot.config);
-        Ok(consequences)
+        Ok(plan)
     }
 
     async fn snapshot_of(

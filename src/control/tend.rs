@@ -39,6 +39,7 @@ pub async fn tend(upstream: Arc<Upstream>, shared: Arc<Shared>, drains: Drains) 
             server_left(&upstream, &left, &drains);
         }
         for member in upstream.members().iter() {
+            member.server.joined(Instant::now());
             server_stays(&member.server, &drains);
         }
         shared.servers.prune();

@@ -258,7 +258,8 @@ impl Server {
         self.away.load(Relaxed) || self.orders.is_draining()
     }
 
-    fn joined(&self, now: Instant) {
+    /// It is a member of its upstream in force.
+    pub fn joined(&self, now: Instant) {
         if self.away.swap(false, Relaxed) {
             lock(&self.standing).since = Some(now);
         }
@@ -418,7 +419,6 @@ impl Servers {
     pub fn adopt(&self, key: ServerKey, entrance: &Arc<Entrance>, now: Instant) -> Arc<Server> {
         let mut known = lock(&self.known);
         if let Some(server) = known.get(&key).and_then(Weak::upgrade) {
-            server.joined(now);
             return server;
         }
         let since = self.started.load(Relaxed).then_some(now);

@@ -286,6 +286,12 @@ fn only_servers_that_were_added_or_recovered_are_cold() {
     let even_later = back + minute;
     there.left();
     servers.adopt(there.key.clone(), second.entrance(), even_later);
+    assert_eq!(
+        there.warmth(minute, even_later),
+        Warmth::FULL,
+        "only tried out"
+    );
+    second.put_in_force(even_later);
     assert_eq!(there.warmth(minute, even_later), cold, "added again");
 }
 

@@ -83,6 +83,9 @@ impl Upstream {
 
     /// From now on this is what those who wait get their servers from.
     pub fn put_in_force(self: &Arc<Self>, now: Instant) {
+        for member in self.members.load().iter() {
+            member.server.joined(now);
+        }
         self.entrance.leads_to(self, now);
     }
 
@@ -191,6 +194,7 @@ impl Upstream {
         let holding = |member: &Member| Holding {
             websockets: to_usize(member.server.websockets()),
             weight: member.weight(),
+            warmth: member.server.warmth(self.settings.slow_start, now),
             max: member.spec.max_connections.map(to_usize),
             takes: !(member.spec.backup && has_primary),
         };

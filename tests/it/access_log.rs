@@ -115,7 +115,7 @@ fn a_session_has_a_line_at_its_open_and_one_at_its_close() {
     });
     assert_eq!(open, expected);
     assert!(
-        open["id"].is_u64() && open["handshake_ms"].as_f64() > Some(0.0),
+        open["id"].is_string() && open["handshake_ms"].as_f64() > Some(0.0),
         "{open}"
     );
 

@@ -267,6 +267,26 @@ fn a_dry_run_says_what_would_change_for_how_many_and_changes_nothing() {
             .iter()
             .any(|change| change["subject"] == "listener second")
     );
+    let removed = changes
+        .iter()
+        .find(|change| change["subject"] == format!("server echo/{a}"))
+        .unwrap();
+    assert_eq!(
+        (&removed["what"], &removed["drains"]),
+        (&"removed".into(), &3.into())
+    );
+    let same = serde_json::json!({
+        "listeners": ["public"], "routes": ["main"], "upstreams": [], "servers": [format!("echo/{b}")],
+    });
+    assert_eq!(plan["same"], same);
+    let told = proxy.told(&["reload", "--dry-run"]);
+    let lines = [
+        format!("server echo/{a}: removed, 3 live, 3 drained"),
+        "same: 1 listeners, 1 routes, 0 upstreams, 1 servers".to_owned(),
+    ];
+    for line in lines {
+        assert!(told.lines().any(|told| told == line), "{line}: {told}");
+    }
     proxy.wait_for_held(&[3, 3]);
     held.iter_mut()
         .for_each(|socket| socket.echo("undisturbed"));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::config::Effect;
-use crate::control::consequence::Consequence;
+use crate::control::consequence::{Consequence, Plan};
 use crate::control::reload::ReloadRequest;
 
 use super::answer::{Body, Fault, json};
@@ -36,9 +36,19 @@ pub(super) async fn reload<B>(
         .map_err(|_| Fault::Stopping)?;
     let outcome = outcome.await.map_err(|_| Fault::Stopping)?;
     Ok(match outcome {
-        Ok(changes) => {
+        Ok(Plan { changes, same }) => {
             let changes: Vec<Value> = changes.iter().map(change).collect();
-            let shown = json!({ "result": "ok", "dry_run": dry_run, "changes": changes });
+            let shown = json!({
+                "result": "ok",
+                "dry_run": dry_run,
+                "changes": changes,
+                "same": {
+                    "listeners": same.listeners,
+                    "routes": same.routes,
+                    "upstreams": same.upstreams,
+                    "servers": same.servers,
+                },
+            });
             json(StatusCode::OK, &shown)
         }
         Err(errors) => {

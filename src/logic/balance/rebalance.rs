@@ -4,6 +4,8 @@
 use std::cmp::Reverse;
 use std::num::NonZeroU16;
 
+use super::Warmth;
+
 /// What a server that is in service holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holding {
@@ -11,6 +13,8 @@ pub struct Holding {
     pub websockets: usize,
     /// Its share of all, in proportion to the others'.
     pub weight: NonZeroU16,
+    /// How much of that counts while it starts slowly: whoever is moved must not be sent back.
+    pub warmth: Warmth,
     /// Most that it may hold.
     pub max: Option<usize>,
     /// Whether it is due a share: a backup is not while a primary serves.
@@ -84,7 +88,7 @@ fn fair_shares(holdings: &[Holding]) -> Vec<usize> {
 }
 
 fn weight(holding: &Holding) -> usize {
-    usize::from(holding.weight.get())
+    usize::from(holding.weight.get()) * usize::from(holding.warmth.per_mille())
 }
 
 fn total_weight(holdings: &[Holding], of: &[usize]) -> usize {
@@ -119,6 +123,8 @@ fn part(amount: usize, numerator: usize, denominator: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::super::tests::candidates;
@@ -129,6 +135,7 @@ mod tests {
         Holding {
             websockets,
             weight: NonZeroU16::new(weight).unwrap(),
+            warmth: Warmth::FULL,
             max: None,
             takes: true,
         }
@@ -151,6 +158,16 @@ mod tests {
     #[test]
     fn shares_follow_the_weights() {
         assert_eq!(given(&[holding(40, 3), holding(0, 1)]), [10, 0]);
+    }
+
+    #[test]
+    fn a_cold_server_is_sent_no_more_than_it_would_be_given() {
+        let slow_start = Duration::from_secs(10);
+        let half = Holding {
+            warmth: Warmth::after(slow_start / 2, slow_start),
+            ..holding(0, 2)
+        };
+        assert_eq!(given(&[holding(40, 1), half]), [20, 0]);
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::config::defaults::ACCESS_LOG_TEXT_BYTES;
 pub enum Value<'a> {
     Null,
     Number(u64),
+    /// A number as a text: beyond 2^53 many a reader would round it.
+    Digits(u64),
     Text(&'a str),
     Address(IpAddr),
     /// In milliseconds, to the microsecond.
@@ -59,6 +61,7 @@ fn write_value(value: Value<'_>, out: &mut Vec<u8>) {
     let _ = match value {
         Value::Null => write!(out, "null"),
         Value::Number(number) => write!(out, "{number}"),
+        Value::Digits(number) => write!(out, "\"{number}\""),
         Value::Address(address) => write!(out, "\"{address}\""),
         Value::Millis(span) => write!(out, "{}.{:03}", span.as_millis(), span.as_micros() % 1000),
         Value::Moment(at) => write_moment(at.into(), out),
@@ -117,6 +120,7 @@ mod tests {
         for (value, written) in [
             (Value::Null, "null"),
             (Value::Number(u64::MAX), "18446744073709551615"),
+            (Value::Digits(u64::MAX), "\"18446744073709551615\""),
             (Value::Text("/ws"), "\"/ws\""),
             (Value::Address([192, 0, 2, 1].into()), "\"192.0.2.1\""),
             (Value::Millis(Duration::from_micros(1_234_567)), "1234.567"),

@@ -152,7 +152,7 @@ fields! {
         "When, in UTC.";
     "event" |record| Value::Text(record.event.word()),
         "`open`, `close`, `request` or `refused`.";
-    "id" |record| number(record.facts.id),
+    "id" |record| record.facts.id.map_or(Value::Null, Value::Digits),
         "The session, as the admin API names it.";
     "listener" |record| Value::Text(&record.facts.listener),
         "Where the client came in.";
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn a_close_line_says_everything() {
         let expected = json!({
-            "ts": "1970-01-01T00:00:00.000Z", "event": "close", "id": 4_294_967_296_u64,
+            "ts": "1970-01-01T00:00:00.000Z", "event": "close", "id": "4294967296",
             "listener": "public", "route": "chat", "upstream": "chat", "server": "10.0.0.1:8080",
             "client": "192.0.2.1", "user": null, "method": "GET", "host": "ws.example.com",
             "path": "/ws", "status": 101, "handshake_ms": 1.5, "duration_ms": 2000.0,
