@@ -1,5 +1,6 @@
 //! `tidegate explain` against the proxy itself: what is foretold must come to pass.
 
+use std::fmt::Display;
 use std::fs;
 use std::process::Output;
 
@@ -7,9 +8,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::proxy::tidegate;
-use crate::support::{Echo, Request, Setup, Tidegate};
+use crate::support::{Backend, Echo, Request, Setup, Tidegate};
 
-const ROUTES: [&str; 4] = [
+const ROUTES: [&str; 5] = [
+    "name = \"plain\"\npath = \"/plain\"\naccept = \"http\"\nupstream = \"echo\"\nrewrite = \"/\"",
     "name = \"elsewhere\"\nhost = \"other.example.com\"\nupstream = \"echo\"",
     "name = \"exact\"\npath = \"=/exact\"\nrespond = 418",
     "name = \"secure\"\npath = \"/secure\"\nredirect = \"https\"",
@@ -17,7 +19,7 @@ const ROUTES: [&str; 4] = [
 ];
 
 /// Routes of every kind, the last of them `main`.
-fn setup(servers: &[&Echo]) -> Setup {
+fn setup<A: Display>(servers: &[A]) -> Setup {
     let main = "host = [\"a\", \"*.example.com\"]\npath = \"/ws\"\nrewrite = \"/live\"";
     let last = Setup::to(servers)
         .with("[route]", main)
@@ -64,7 +66,7 @@ fn what_is_foretold_of_a_websocket_comes_to_pass() {
     let proxy = Tidegate::start(&setup(&[&echo]));
     let file = proxy.directory().join("tidegate.toml");
     let port = proxy.address().port();
-    let rows: [(&str, &str, &[&str], u64); 15] = [
+    let rows: [(&str, &str, &[&str], u64); 16] = [
         (
             "a",
             "/ws/x?y=z",
@@ -94,6 +96,7 @@ fn what_is_foretold_of_a_websocket_comes_to_pass() {
         ("a", "/ws%2fx", &[], 400),
         ("a", "/exact", &[], 418),
         ("a", "/secure/x?y", &[], 308),
+        ("a", "/plain", &[], 403),
         ("a", "/inside", &[], 403),
     ];
     for (host, target, fields, status) in rows {
@@ -126,6 +129,53 @@ fn what_is_foretold_of_a_websocket_comes_to_pass() {
             assert_eq!(own["text"], answer.body.trim_end(), "{url}");
             let location = answer.header("location").map_or(Value::Null, Value::from);
             assert_eq!(own["location"], location, "{url}");
+        }
+    }
+}
+
+#[test]
+fn what_is_foretold_of_a_plain_request_comes_to_pass() {
+    let backend = Backend::answering("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+    let proxy = Tidegate::start(&setup(&[&backend]));
+    let file = proxy.directory().join("tidegate.toml");
+    for (target, fields, status) in [
+        ("/plain/x?y", &["Cookie: c", "Accept: a/b"][..], 204),
+        (
+            "/ws",
+            &["X-Forwarded-For: 9.9.9.9", "Origin: https://evil.example"],
+            204,
+        ),
+        ("/exact", &[], 418),
+        ("/exact/x", &[], 404),
+        (
+            "/plain",
+            &["Content-Length: 1", "Transfer-Encoding: chunked"],
+            400,
+        ),
+    ] {
+        let authority = format!("a:{}", proxy.address().port());
+        let url = format!("http://{authority}{target}");
+        let given = fields.iter().flat_map(|field| ["-H", *field]);
+        let arguments: Vec<&str> = [url.as_str()].into_iter().chain(given).collect();
+        let foretold = told(file.to_str().unwrap(), &arguments);
+
+        let request = Request::get(target).but(format!("Host: {authority}"));
+        let request = fields
+            .iter()
+            .fold(request, |request, field| request.but(field));
+        let answer = proxy.send(request.bytes());
+        assert_eq!(answer.status, status, "{url}");
+        if status == 204 {
+            let visits = backend.visits();
+            let seen = backend.received(visits - 1).to_lowercase();
+            let head = foretold["upstream"]["head"].as_array().unwrap();
+            for line in head.iter().map(|line| line.as_str().unwrap()) {
+                let line = line.replace("X-Key: ***", "X-Key: hush").to_lowercase();
+                assert!(seen.lines().any(|seen| seen == line), "{line}: {seen}");
+            }
+            assert_eq!(seen.trim_end().lines().count(), head.len(), "{seen}");
+        } else {
+            assert_eq!(foretold["answer"]["status"], status, "{url}: {foretold}");
         }
     }
 }
@@ -178,6 +228,7 @@ fn every_route_before_the_first_that_fits_says_why_it_does_not() {
     assert_eq!(
         routes,
         [
+            ("plain", Some("serves path /plain")),
             ("elsewhere", Some("serves host other.example.com")),
             ("exact", Some("serves path =/exact")),
             ("secure", Some("serves path /secure")),
