@@ -1,25 +1,31 @@
 //! Asking a server a plain request: over a kept connection or a new one, up to the answer's head.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::ext::ReasonPhrase;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, Uri, Version};
+use hyper::{Request, Response};
 use tokio::io::AsyncWrite;
+use tokio::select;
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
 
 use crate::logic::refusal::{BackendFault, BackendTimeout, Refusal};
-use crate::logic::request::fields::Field;
+use crate::logic::request::to_client::write_response;
 use crate::logic::request::{Framing, Malformed, Outbound, ResponseHead};
 use crate::state::server::Phase;
 use crate::state::upstream::{Pick, Upstream};
 
-use super::attempt::{Attempt, Failure};
+use super::attempt::{Attempt, Failure, MAX_INTERIM};
 use super::feed::Payload;
 use super::intake::Progress;
 use super::link::Link;
 use super::outlet::Outlet;
 use super::pool::Pool;
+use super::wording;
+
+/// What a client hears that waits to be asked for its body.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A plain request for a server.
 #[derive(Debug)]
@@ -36,8 +42,10 @@ pub struct Ask<'a, W> {
     pub progress: &'a Progress,
     /// Request sent to response head.
     pub response_timeout: Duration,
-    /// Where a client that waits for 100 hears it.
-    pub expecting: Option<&'a mut Outlet<W>>,
+    /// Where interim answers go.
+    pub client: &'a mut Outlet<W>,
+    /// Whether the client waits for a 100.
+    pub expects: bool,
 }
 
 /// The head of a server's answer, and where its body comes from.
@@ -58,6 +66,10 @@ impl<W: AsyncWrite + Send + Unpin> Attempt for Ask<'_, W> {
 
     async fn on(&mut self, pick: &mut Pick) -> Result<Reply, Failure> {
         let settings = &self.upstream.settings;
+        if !self.is_repeatable() {
+            // A kept connection that the server has just closed shows it now, before it is too late.
+            yield_now().await;
+        }
         if let Some(link) = self.pool.take(pick.ticket.server(), settings).await {
             pick.handshake = None;
             match self.over(link).await {
@@ -85,15 +97,20 @@ impl<W: AsyncWrite + Send + Unpin> Ask<'_, W> {
     async fn over(&mut self, mut link: Link) -> Result<Reply, LinkFailure> {
         let payload = self.payload.take().unwrap_or(Payload::Empty);
         let has_body = matches!(payload, Payload::Fed(_));
-        let request = request(&self.outbound, payload)?;
-        if let Some(client) = self.expecting.take() {
-            // A client that does not take it shows when its body is waited for.
-            let _ = client.interim(b"HTTP/1.1 100 Continue\r\n\r\n").await;
+        let request = wording::request(&self.outbound, payload);
+        let mut request = request.map_err(|odd| LinkFailure::for_good(odd.into()))?;
+        let interims = wording::interims(&mut request, MAX_INTERIM + 1);
+        if std::mem::take(&mut self.expects) {
+            self.client.interim(CONTINUE).await;
         }
-        let outcome = tokio::select! {
-            biased;
-            outcome = link.ask(request) => outcome,
-            () = self.progress.overdue(self.response_timeout) => {
+        let outcome = {
+            let asking = pin!(link.ask(request));
+            self.await_answer(asking, interims).await?
+        };
+        let mut error = match outcome {
+            Some(Ok(response)) => return reply(response, link, &self.outbound),
+            Some(Err(error)) => error,
+            None => {
                 return Err(LinkFailure {
                     refusal: Refusal::Timeout(BackendTimeout::Response),
                     again: self.may_repeat(has_body) && !link.has_heard(),
@@ -101,31 +118,63 @@ impl<W: AsyncWrite + Send + Unpin> Ask<'_, W> {
                 });
             }
         };
-        let mut error = match outcome {
-            Ok(response) => return reply(response, link, &self.outbound),
-            Err(error) => error,
-        };
-        let refusal = if error.error().is_parse() {
+        let fault = if error.error().is_parse() {
             BackendFault::Head(Malformed::StartLine)
         } else {
             BackendFault::Closed
         };
         let untouched = error.take_message();
         let unsent = untouched.is_some() || (!link.has_sent() && !has_body);
-        if let Some(request) = untouched {
-            self.payload = Some(request.into_body());
-        }
+        self.payload = untouched.map(Request::into_body);
         let closed = !link.has_heard();
         Err(LinkFailure {
-            refusal: refusal.into(),
+            refusal: fault.into(),
             again: closed && (unsent || self.may_repeat(has_body)),
             closed,
         })
     }
 
+    /// The answer, or the end of `response_timeout`; interim ones pass meanwhile.
+    async fn await_answer<T>(
+        &mut self,
+        mut asking: impl Future<Output = T> + Unpin,
+        mut interims: mpsc::Receiver<ResponseHead>,
+    ) -> Result<Option<T>, LinkFailure> {
+        let mut overdue = pin!(self.progress.overdue(self.response_timeout));
+        let mut count = 0;
+        loop {
+            select! {
+                biased;
+                Some(head) = interims.recv() => {
+                    count += 1;
+                    if count > MAX_INTERIM {
+                        return Err(LinkFailure::for_good(BackendFault::InterimFlood.into()));
+                    }
+                    self.pass_interim(&head).await;
+                }
+                answer = &mut asking => return Ok(Some(answer)),
+                () = &mut overdue => return Ok(None),
+            }
+        }
+    }
+
+    /// RFC 9110 section 15.2: an interim answer goes on, but for a 100, which is between us and the
+    /// server, and to HTTP/1.0, which knows none.
+    async fn pass_interim(&mut self, head: &ResponseHead) {
+        if head.status() != 100 && self.outbound.request.head().minor() == 1 {
+            let mut bytes = Vec::new();
+            write_response(head, Framing::None, false, &mut bytes);
+            self.client.interim(&bytes).await;
+        }
+    }
+
     /// CONTRACT section 2, `retries`: once sent, only GET and HEAD; their body would be gone.
     fn may_repeat(&self, has_body: bool) -> bool {
-        !has_body && matches!(self.outbound.request.method(), "GET" | "HEAD")
+        !has_body && self.is_repeatable()
+    }
+
+    fn is_repeatable(&self) -> bool {
+        matches!(self.outbound.request.method(), "GET" | "HEAD")
     }
 }
 
@@ -160,45 +209,6 @@ impl LinkFailure {
     }
 }
 
-/// The request as hyper takes it.
-fn request(outbound: &Outbound<'_>, payload: Payload) -> Result<Request<Payload>, LinkFailure> {
-    let odd = |fault: Malformed| LinkFailure::for_good(fault.into());
-    let mut request = Request::new(payload);
-    *request.method_mut() = Method::from_bytes(outbound.request.method().as_bytes())
-        .map_err(|_| odd(Malformed::Method))?;
-    *request.uri_mut() = uri(&outbound.target()).ok_or_else(|| odd(Malformed::Target))?;
-    *request.version_mut() = Version::HTTP_11;
-    let mut fault = None;
-    outbound.each_field(|name, value| {
-        let (name, value) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value));
-        match (name, value) {
-            (Ok(name), Ok(value)) => {
-                request.headers_mut().append(name, value);
-            }
-            (Err(_), _) => fault = Some(Malformed::FieldName),
-            (_, Err(_)) => fault = Some(Malformed::FieldValue),
-        }
-    });
-    fault.map_or(Ok(request), |fault| Err(odd(fault)))
-}
-
-/// RFC 3986 section 2: bytes that stand in no URI go on escaped, as hyper refuses them.
-fn uri(target: &str) -> Option<Uri> {
-    target.parse().ok().or_else(|| {
-        let mut escaped = String::with_capacity(target.len() + 16);
-        for letter in target.chars() {
-            match letter {
-                '"' => escaped.push_str("%22"),
-                '<' => escaped.push_str("%3C"),
-                '>' => escaped.push_str("%3E"),
-                '`' => escaped.push_str("%60"),
-                letter => escaped.push(letter),
-            }
-        }
-        escaped.parse().ok()
-    })
-}
-
 /// The answer, its head held to the same rules as one that we read ourselves.
 fn reply(
     response: Response<Incoming>,
@@ -209,20 +219,7 @@ fn reply(
     if parts.status == 101 {
         return Err(LinkFailure::for_good(BackendFault::Unasked.into()));
     }
-    let reason = parts.extensions.get::<ReasonPhrase>();
-    let reason = reason.map_or_else(
-        || {
-            parts
-                .status
-                .canonical_reason()
-                .unwrap_or_default()
-                .as_bytes()
-        },
-        ReasonPhrase::as_bytes,
-    );
-    let minor = u8::from(parts.version == Version::HTTP_11);
-    let status = parts.status.as_u16();
-    let head = ResponseHead::of_parts(status, reason, minor, fields(&parts.headers));
+    let head = wording::answer(&parts);
     let framing = Framing::of_response(&head, outbound.request.method())
         .map_err(|fault| LinkFailure::for_good(BackendFault::Head(fault).into()))?;
     Ok(Reply {
@@ -231,31 +228,4 @@ fn reply(
         body,
         link,
     })
-}
-
-/// The fields of a map, line by line.
-pub fn fields(map: &HeaderMap) -> impl Iterator<Item = Field<'_>> {
-    map.iter().map(|(name, value)| Field {
-        name: name.as_str().as_bytes(),
-        value: value.as_bytes(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_target_goes_on_as_it_came_where_it_can() {
-        for target in ["/", "/a%20b?q={\"x\":1}|^", "*", "/{a}|b?c=d&e[]=~"] {
-            let sent = uri(target).map(|uri| uri.to_string());
-            let expected = target.replace('"', "%22");
-            assert!(
-                sent.as_deref() == Some(target) || sent == Some(expected),
-                "{target}: {sent:?}"
-            );
-        }
-        let sent = uri("/<a>`?\"b\"").map(|uri| uri.to_string());
-        assert_eq!(sent.as_deref(), Some("/%3Ca%3E%60?%22b%22"));
-    }
 }

@@ -19,6 +19,8 @@ use super::dial::DialError;
 pub const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// Most fields in it.
 pub const MAX_FIELDS: usize = 200;
+/// Interim answers (1xx) before the one that counts.
+pub const MAX_INTERIM: usize = 32;
 
 /// One way of asking a server.
 pub trait Attempt {

@@ -9,13 +9,11 @@ use crate::logic::request::{Malformed, ResponseHead};
 use crate::state::server::Phase;
 use crate::state::upstream::Pick;
 
-use super::attempt::{Attempt, Failure, MAX_FIELDS, MAX_HEAD_BYTES};
+use super::attempt::{Attempt, Failure, MAX_FIELDS, MAX_HEAD_BYTES, MAX_INTERIM};
 use super::dial::dial;
 use super::inbox::{Inbox, NoHead};
 use super::stream::Stream;
 
-/// Interim answers (1xx) skipped before the one that counts.
-const MAX_INTERIM: usize = 32;
 /// What every answer begins with; HTTP/2 and others are not spoken to servers.
 const OPENING: &[u8] = b"HTTP/1.";
 

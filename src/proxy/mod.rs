@@ -22,3 +22,4 @@ pub mod secure;
 pub mod stream;
 pub mod upgrade;
 pub mod visit;
+pub mod wording;

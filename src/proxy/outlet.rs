@@ -18,7 +18,7 @@ use crate::logic::request::trailers::may_pass;
 use crate::logic::request::wire::write_field;
 use crate::logic::request::{Framing, ResponseHead};
 
-use super::ask::fields;
+use super::wording::fields;
 
 /// What is gathered before it is sent.
 const GATHER_BYTES: usize = 16 * 1024;
@@ -73,13 +73,10 @@ impl<W: AsyncWrite + Unpin> Outlet<W> {
         self.payload_bytes
     }
 
-    /// Sends an interim response.
-    ///
-    /// # Errors
-    /// When the client does not take it.
-    pub async fn interim(&mut self, head: &[u8]) -> Result<(), Cut> {
+    /// Sends an interim response. Whether the client takes it shows with what follows.
+    pub async fn interim(&mut self, head: &[u8]) {
         self.gathered.extend_from_slice(head);
-        self.flush().await
+        let _ = self.flush().await;
     }
 
     /// Sends a whole response; its body goes out in `framing`.

@@ -138,7 +138,8 @@ impl Errand {
                 payload: Some(payload),
                 progress,
                 response_timeout: self.route.settings.http.response_timeout,
-                expecting: expects.then_some(&mut *outlet),
+                client: &mut *outlet,
+                expects,
             };
             let key = self.caller.key();
             select! {

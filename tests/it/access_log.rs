@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate::telemetry::access::FIELDS;
 
+use crate::support::ends::post;
 use crate::support::frame::{CLOSE, Frame, PING, PONG, TEXT};
 use crate::support::proxy::{Reload, tidegate};
 use crate::support::wait::{stays_true, wait_for, wait_until};
 use crate::support::websocket::WebSocket;
-use crate::support::{Backend, Echo, Request, Setup, Tidegate};
+use crate::support::{Backend, Echo, Request, Setup, Site, Tidegate};
 
 /// A proxy whose access log is a file, and what is in it.
 struct Logged {
@@ -285,6 +286,45 @@ fn a_plain_request_has_one_line() {
     assert_eq!(line["path"], "/gone/away");
     assert_eq!(line["reason"], Value::Null);
     assert_eq!(lines(&logged.log).len(), 1);
+}
+
+#[test]
+fn a_proxied_request_has_one_line_with_its_bytes() {
+    let site = Site::echo();
+    let logged = Logged::start(Setup::to(&[&site]));
+    let line = logged.line_of(
+        post("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"),
+        200,
+    );
+    assert_eq!(line["event"], "request");
+    for (field, value) in [
+        ("method", json!("POST")),
+        ("status", json!(200)),
+        ("bytes_to_backend", json!(5)),
+        ("bytes_to_client", json!(5)),
+        ("retries", json!(0)),
+        ("reason", Value::Null),
+    ] {
+        assert_eq!(line[field], value, "{line}");
+    }
+    assert!(
+        line["server"].is_string() && line["duration_ms"].is_number(),
+        "{line}"
+    );
+}
+
+#[test]
+fn an_answer_that_breaks_off_has_a_line_with_the_reason() {
+    let site = Site::start(|_| {
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 10\r\n\r\nhalf".to_vec()
+    });
+    let logged = Logged::start(Setup::to(&[&site]));
+    let mut client = logged.proxy.connect();
+    client.send(Request::get("/").bytes());
+    let line = logged.wait_for("request");
+    assert_eq!(line["reason"], "backend_gone");
+    assert_eq!(line["status"], 200);
+    assert_eq!(line["bytes_to_client"], 4);
 }
 
 #[test]

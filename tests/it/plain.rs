@@ -2,19 +2,10 @@
 
 use std::process::Command;
 
+use crate::support::ends::post;
 use crate::support::site::answer;
 use crate::support::wait::wait_until;
 use crate::support::{Backend, Echo, Request, Setup, Site, Tidegate};
-
-/// A POST with this framing line and this body as it stands on the wire.
-fn post(line: &str, body: &str) -> Vec<u8> {
-    let mut wire = Request::get("/")
-        .line("POST /post HTTP/1.1")
-        .with(line)
-        .bytes();
-    wire.extend(body.as_bytes());
-    wire
-}
 
 #[test]
 fn a_get_reaches_the_server_and_its_answer_comes_back() {

@@ -279,6 +279,17 @@ impl Connection {
         }
     }
 
+    /// Reads up to and with these bytes.
+    ///
+    /// # Panics
+    /// When the stream ends first.
+    #[track_caller]
+    pub fn read_until(&mut self, end: &str) -> String {
+        let found = |unread: &[u8]| find(unread, end.as_bytes()).map(|at| at + end.len());
+        let text = self.fill_until(found).expect("these bytes");
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
     /// Reads up to and with the next CRLF; `None` when the stream ends first.
     pub fn read_line(&mut self) -> Option<String> {
         let line = self.fill_until(|unread| find(unread, b"\r\n").map(|at| at + 2))?;
