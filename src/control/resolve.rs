@@ -42,12 +42,7 @@ pub async fn resolve(
 async fn look_up(upstream: &str, host: &Arc<str>, port: u16) -> Option<Vec<Endpoint>> {
     let error = match timeout(LOOKUP_TIMEOUT, lookup_host((host.as_ref(), port))).await {
         Ok(Ok(found)) => {
-            let mut addresses: Vec<SocketAddr> =
-                found.filter(|found| !is_link_local(found.ip())).collect();
-            // A resolver rotates its answers; our order must not change with them.
-            addresses.sort_unstable();
-            addresses.dedup();
-            addresses.truncate(MAX_ADDRESSES);
+            let addresses = usable(found);
             if !addresses.is_empty() {
                 return Some(addresses.into_iter().map(Endpoint::from).collect());
             }
@@ -58,6 +53,17 @@ async fn look_up(upstream: &str, host: &Arc<str>, port: u16) -> Option<Vec<Endpo
     };
     warn!(upstream, name = %host, error, "server name not resolved, keeping what is known");
     None
+}
+
+/// The addresses that may be servers, each once, in an order that does not change from one answer
+/// to the next.
+fn usable(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut addresses: Vec<_> = found.filter(|found| !is_link_local(found.ip())).collect();
+    // A resolver rotates its answers; our order must not change with them.
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.truncate(MAX_ADDRESSES);
+    addresses
 }
 
 // A name that answers with a metadata service's address must not turn the proxy into its client.
@@ -78,6 +84,28 @@ mod tests {
             look_up("chat", &"no-such-host.invalid".into(), 80).await,
             None
         );
+    }
+
+    #[tokio::test]
+    async fn a_name_that_can_not_be_looked_up_keeps_what_is_known() {
+        let text = "[listener.a]\nbind = '127.0.0.1:0'\n\
+                    [upstream.u]\nservers = ['no-such-host.invalid:80', '10.0.0.9:80']";
+        let config = crate::config::parse(text, "test.toml").unwrap();
+        let known: SocketAddr = "10.0.0.1:80".parse().unwrap();
+        let resolved = resolve(&config.upstreams[0], |_| vec![known.into()]).await;
+        let addresses: Vec<_> = resolved.into_iter().map(|(_, found)| found).collect();
+        let other: SocketAddr = "10.0.0.9:80".parse().unwrap();
+        assert_eq!(addresses, [[known.into()], [other.into()]]);
+    }
+
+    #[test]
+    fn a_thousand_records_are_as_many_servers_as_there_may_be_in_one_order() {
+        let all = || (1..=1_000_u16).map(|port| SocketAddr::from(([10, 0, 0, 1], port)));
+        let metadata: SocketAddr = "169.254.169.254:80".parse().unwrap();
+        let found = usable(all().chain(all().rev()).chain([metadata]));
+        assert_eq!(found, all().take(MAX_ADDRESSES).collect::<Vec<_>>());
+        assert_eq!(usable(all().rev()), found);
+        assert!(usable([metadata].into_iter()).is_empty());
     }
 
     #[test]

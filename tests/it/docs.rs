@@ -30,6 +30,34 @@ fn every_test_that_rfc6455_md_names_exists() {
 }
 
 #[test]
+fn every_case_of_attacks_md_names_tests_that_exist_or_says_why_there_is_none() {
+    let known = test_names();
+    let text = read("docs/attacks.md");
+    let is_case = |line: &&str| {
+        let id = line.strip_prefix("| ").and_then(|line| line.get(..3));
+        id.is_some_and(|id| id.ends_with(|c: char| c.is_ascii_digit()))
+    };
+    let cases: Vec<&str> = text.lines().filter(is_case).collect();
+    let ids: BTreeSet<&str> = cases.iter().map(|case| &case[2..5]).collect();
+    assert_eq!(ids.len(), cases.len(), "a case stands twice");
+    assert!(ids.len() > 90, "the tables have only {} cases", ids.len());
+    for case in cases {
+        let (rest, shown) = case.trim_end_matches(" |").rsplit_once(" | ").unwrap();
+        if shown == "–" {
+            assert!(rest.contains("| – ("), "no test and no reason: {case}");
+            continue;
+        }
+        let named: Vec<&str> = quoted(shown).collect();
+        assert!(!named.is_empty(), "no test: {case}");
+        let missing: Vec<_> = named
+            .iter()
+            .filter(|name| !known.contains(**name))
+            .collect();
+        assert!(missing.is_empty(), "no such tests: {missing:#?}");
+    }
+}
+
+#[test]
 fn every_metric_of_the_code_has_its_row_and_every_row_its_metric() {
     let code: Vec<String> = FAMILIES
         .iter()
@@ -237,8 +265,8 @@ fn is_test_name(word: &str) -> bool {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// The name of every function under `src/` and `tests/` that follows a `#[test]`, alone and in
-/// `proptest!`.
+/// The name of every function under `src/` and `tests/` that follows a `#[test]`, of whatever
+/// runtime, alone and in `proptest!`.
 fn test_names() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for folder in ["src", "tests"] {
@@ -246,7 +274,7 @@ fn test_names() -> BTreeSet<String> {
         collect(&root().join(folder), "rs", &mut files);
         for file in files {
             let text = fs::read_to_string(file).unwrap();
-            for rest in text.split("#[test]").skip(1) {
+            for rest in text.split("test]").skip(1) {
                 let name = rest
                     .split_once("fn ")
                     .and_then(|(_, rest)| rest.split('(').next());

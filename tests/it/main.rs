@@ -18,6 +18,7 @@ mod access_log;
 mod admin;
 mod applications;
 mod architecture;
+mod attacks;
 mod backend_answers;
 mod balance;
 mod cli;

@@ -116,6 +116,33 @@ impl Connection {
         }
     }
 
+    /// Sends the first flight of the TLS handshake in records of so many bytes each.
+    pub fn fragment_handshake(&mut self, size: usize) {
+        let Stream::Tls(tls) = &mut self.stream else {
+            panic!("a plain connection")
+        };
+        let mut hello = Vec::new();
+        tls.conn.write_tls(&mut hello).unwrap();
+        let (header, body) = hello.split_at(5);
+        for piece in body.chunks(size) {
+            let length = u16::try_from(piece.len()).unwrap().to_be_bytes();
+            let record = [&header[..3], &length, piece].concat();
+            tls.sock.write_all(&record).unwrap();
+        }
+    }
+
+    /// Changes the keys of a TLS 1.3 session as often as this.
+    pub fn change_keys(&mut self, times: usize) -> io::Result<()> {
+        let Stream::Tls(tls) = &mut self.stream else {
+            panic!("a plain connection")
+        };
+        for _ in 0..times {
+            tls.conn.refresh_traffic_keys().unwrap();
+            tls.conn.write_tls(&mut tls.sock)?;
+        }
+        Ok(())
+    }
+
     /// Sends bytes; a peer that hung up is no failure here.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.try_send(bytes);

@@ -1,44 +1,56 @@
-//! `openssl s_server`: a TLS server that nobody here wrote, which shows what it saw of its client.
+//! `openssl s_server` and `s_client`: TLS that nobody here wrote, and that shows what it saw.
 
 use std::fmt;
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use super::certificates::Certificate;
-use super::log::Log;
+use super::program::Program;
 
-/// A running server; killed when dropped.
+/// A running `s_server`; killed when dropped.
 pub struct OpenSsl {
-    child: Child,
-    log: Log,
+    _program: Program,
     address: SocketAddr,
 }
 
 impl OpenSsl {
     /// Starts on a free port. Whatever it is asked, it answers with a page on the TLS session.
     pub fn serve(certificate: &Certificate, arguments: &[&str]) -> Self {
-        let mut child = Command::new("openssl")
-            .args(["s_server", "-www", "-accept", "127.0.0.1:0"])
-            .arg("-cert")
+        let mut command = Command::new("openssl");
+        command
+            .args(["s_server", "-www", "-accept", "127.0.0.1:0", "-cert"])
             .arg(&certificate.cert)
             .arg("-key")
             .arg(&certificate.key)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let log = Log::follow(child.stdout.take().unwrap());
-        let line = log.wait_for(0, "its port", |line| line.text().starts_with("ACCEPT "));
+            .args(arguments);
+        let program = Program::start(&mut command);
+        let line = program
+            .told()
+            .wait_for(0, "its port", |line| line.text().starts_with("ACCEPT "));
         let address = line.text().trim_start_matches("ACCEPT ").trim();
-        let address = address.parse().unwrap();
         Self {
-            child,
-            log,
-            address,
+            address: address.parse().unwrap(),
+            _program: program,
         }
     }
+}
+
+/// Connects as a client, says `input`, and tells everything that `s_client` has to tell.
+pub fn visit(address: SocketAddr, arguments: &[&str], input: &[u8]) -> String {
+    let mut child = Command::new("openssl")
+        .args(["s_client", "-connect", &address.to_string()])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // One that was refused hears nothing more.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    let output = child.wait_with_output().unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&told).into_owned()
 }
 
 /// Whether the page says that the session was `New` or `Reused`.
@@ -52,15 +64,5 @@ pub fn session_of(page: &str) -> &str {
 impl fmt::Display for OpenSsl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.address.fmt(f)
-    }
-}
-
-impl Drop for OpenSsl {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("--- openssl's output ---\n{}", self.log.text());
-        }
     }
 }

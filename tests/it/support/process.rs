@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
 /// A running process, by its id.
 #[derive(Clone, Copy, Debug)]
 pub struct Process(pub u32);
@@ -48,6 +50,19 @@ impl Process {
             .sum();
         Duration::from_secs(1) * u32::try_from(ticks).unwrap()
             / u32::try_from(rustix::param::clock_ticks_per_second()).unwrap()
+    }
+
+    /// Lets it have no more than so many descriptors; gives the limit that it had.
+    pub fn limit_descriptors(self, limit: u64) -> u64 {
+        let id = Pid::from_raw(self.0.try_into().unwrap());
+        let limits = fs::read_to_string(format!("/proc/{}/limits", self.0)).unwrap();
+        let line = (limits.lines()).find_map(|line| line.strip_prefix("Max open files"));
+        let mut figures = line.unwrap().split_whitespace();
+        // The hard limit stays: lowered, it could not be raised again.
+        let maximum = figures.nth(1).and_then(|hard| hard.parse().ok());
+        let current = Some(limit);
+        let before = prlimit(id, Resource::Nofile, Rlimit { current, maximum }).unwrap();
+        before.current.unwrap()
     }
 
     fn status(self, field: &str) -> usize {
