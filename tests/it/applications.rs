@@ -4,6 +4,7 @@
 use crate::support::peers::Library::Node;
 use crate::support::peers::Server;
 use crate::support::program::Program;
+use crate::support::wait::wait_until;
 use crate::support::{Setup, Tidegate};
 
 /// Two socket.io servers, called `a` and `b`.
@@ -31,10 +32,52 @@ fn socketio_runs_over_websockets_only() {
     socketio("websocket");
 }
 
+#[test]
+fn socketio_runs_over_polling_only() {
+    socketio("polling");
+}
+
+#[test]
+fn socketio_runs_over_polling_upgraded_to_a_websocket() {
+    socketio("polling,websocket");
+}
+
 /// A socket.io client that claims to come from `address`.
 fn socketio_puppet(proxy: &Tidegate, transports: &str, address: &str) -> Program {
     let url = format!("http://{}", proxy.address());
     Node.start("socketio_puppet", &[&url, transports, address])
+}
+
+/// Polling takes many requests, and all must find the server that knows the session.
+#[test]
+fn clients_of_many_addresses_stay_each_with_the_server_of_its_address() {
+    let servers = socketio_servers();
+    let proxy = Tidegate::start(&by_address(&servers));
+    let addresses: Vec<String> = (1..=12).map(|last| format!("192.0.2.{last}")).collect();
+    let clients: Vec<Program> = addresses
+        .iter()
+        .map(|address| socketio_puppet(&proxy, "polling,websocket", address))
+        .collect();
+    for client in &clients {
+        client.tells(0, "upgrade");
+    }
+    let upgraded = || {
+        servers
+            .each_ref()
+            .map(|server| server.program.count("upgrade"))
+    };
+    // The servers tell of it too, on pipes of their own.
+    wait_until("every client to be upgraded", || {
+        upgraded().iter().sum::<usize>() == clients.len()
+    });
+    let counts = upgraded();
+    assert_eq!(
+        servers
+            .each_ref()
+            .map(|server| server.program.count("connection")),
+        counts
+    );
+    assert!(counts.iter().all(|&count| count > 0), "{counts:?}");
 }
 
 #[track_caller]
@@ -65,6 +108,39 @@ fn moves_when_drained(transports: &str) {
 #[test]
 fn a_socketio_client_moves_to_the_other_server_when_its_own_is_drained() {
     moves_when_drained("websocket");
+}
+
+#[test]
+fn an_upgraded_socketio_client_moves_to_the_other_server_when_its_own_is_drained() {
+    moves_when_drained("polling,websocket");
+}
+
+#[track_caller]
+fn sockjs(transport: &str) {
+    let server = Node.server("sockjs_server", &[]);
+    let proxy = Tidegate::in_front_of(&[&server]);
+    let url = format!("http://{}", proxy.address());
+    Node.runs("sockjs_client", &[&url, transport]);
+}
+
+#[test]
+fn sockjs_runs_over_websockets() {
+    sockjs("websocket");
+}
+
+#[test]
+fn sockjs_runs_over_xhr_streaming() {
+    sockjs("xhr-streaming");
+}
+
+#[test]
+fn sockjs_runs_over_xhr_polling() {
+    sockjs("xhr-polling");
+}
+
+#[test]
+fn sockjs_runs_over_eventsource() {
+    sockjs("eventsource");
 }
 
 #[test]

@@ -186,8 +186,13 @@ impl Connection {
 
     /// Reads up to and with the blank line of a head; `None` when the stream ends first.
     pub fn read_head(&mut self) -> Option<String> {
+        let head = self.read_head_bytes()?;
+        Some(String::from_utf8_lossy(&head).into_owned())
+    }
+
+    /// The same as it stands on the wire.
+    pub fn read_head_bytes(&mut self) -> Option<Vec<u8>> {
         self.fill_until(|unread| find(unread, b"\r\n\r\n").map(|at| at + 4))
-            .map(|head| String::from_utf8_lossy(&head).into_owned())
     }
 
     /// Reads a response; `None` when the stream ends first.

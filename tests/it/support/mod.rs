@@ -1,6 +1,7 @@
 //! The language the black-box tests are written in.
 
 pub mod backend;
+pub mod browser;
 pub mod certificates;
 pub mod connection;
 pub mod crowd;
@@ -12,6 +13,7 @@ pub mod flow;
 pub mod frame;
 pub mod log;
 pub mod metrics;
+pub mod nginx;
 pub mod openssl;
 pub mod page;
 pub mod peers;
@@ -19,6 +21,7 @@ pub mod process;
 pub mod program;
 pub mod proxy;
 pub mod puppet;
+pub mod reply;
 pub mod request;
 pub mod rest;
 pub mod setup;
@@ -29,6 +32,7 @@ pub mod wait;
 pub mod websocket;
 
 pub use backend::Backend;
+pub use browser::Browser;
 pub use connection::{Answer, Connection};
 pub use echo::Echo;
 pub use ends::Ends;

@@ -23,7 +23,8 @@ pub enum Library {
 pub struct Server {
     /// The program itself.
     pub program: Program,
-    address: SocketAddr,
+    /// Where it listens.
+    pub address: SocketAddr,
 }
 
 /// A server program on a unix socket; killed when dropped.

@@ -30,6 +30,11 @@ impl Process {
         self.status("VmRSS:")
     }
 
+    /// How much memory it ever held, in KiB.
+    pub fn peak_memory_kib(self) -> usize {
+        self.status("VmHWM:")
+    }
+
     /// How many descriptors it has open.
     pub fn descriptors(self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.0))

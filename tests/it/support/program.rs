@@ -5,11 +5,12 @@ use std::io::Write;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use super::log::{Line, Log};
+use super::wait::wait_for;
 
 /// A running program; killed when dropped.
 pub struct Program {
     child: Child,
-    orders: ChildStdin,
+    orders: Option<ChildStdin>,
     told: Log,
     complaints: Log,
 }
@@ -24,7 +25,7 @@ impl Program {
             .spawn()
             .unwrap();
         Self {
-            orders: child.stdin.take().unwrap(),
+            orders: child.stdin.take(),
             told: Log::follow(child.stdout.take().unwrap()),
             complaints: Log::follow(child.stderr.take().unwrap()),
             child,
@@ -34,7 +35,10 @@ impl Program {
     /// Gives it an order.
     pub fn does(&mut self, order: &str) {
         // A program that has ended hears nothing more, and that is for the test to see.
-        let _ = writeln!(self.orders, "{order}");
+        let _ = self
+            .orders
+            .as_mut()
+            .map(|orders| writeln!(orders, "{order}"));
     }
 
     /// What it told so far.
@@ -53,6 +57,13 @@ impl Program {
     pub fn count(&self, event: &str) -> usize {
         let is_it = |line: &Line| line.str("event") == Some(event);
         self.told.lines_since(0, is_it).len()
+    }
+
+    /// Ends its orders and waits until it has ended too.
+    #[track_caller]
+    pub fn finish(&mut self) {
+        self.orders = None;
+        wait_for("the program to end", || self.child.try_wait().unwrap());
     }
 }
 
