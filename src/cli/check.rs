@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::config;
-use crate::control::prepare::{certificates, check_access_log};
+use crate::control::prepare::{check_access_log, credentials};
 use crate::tls;
 
 use super::ConfigFile;
@@ -30,8 +30,8 @@ pub fn run(check: &Check) -> ExitCode {
     if let Err(errors) = check_access_log(&config) {
         return refuse(&errors);
     }
-    let certificates = tls::ticketer().map(|ticketer| certificates(&config, None, &ticketer).err());
-    match certificates {
+    let loaded = tls::ticketer().map(|ticketer| credentials(&config, None, &ticketer).err());
+    match loaded {
         Ok(None) => {}
         Ok(Some(errors)) => return refuse(&errors),
         Err(error) => return refuse(&error),

@@ -18,8 +18,18 @@ impl Table {
 
     /// Adds a row.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.to_vec());
+        self.rows
+            .push(cells.iter().map(|cell| shown(cell)).collect());
     }
+}
+
+/// A peer may have chosen a cell, and must not steer the terminal.
+fn shown(cell: &str) -> String {
+    let show = |char: char| match char {
+        ' '..='~' => char.to_string(),
+        char => char.escape_debug().to_string(),
+    };
+    cell.chars().map(show).collect()
 }
 
 impl std::fmt::Display for Table {
@@ -47,4 +57,10 @@ fn columns_are_as_wide_as_their_widest_cell() {
     table.row(["a-long-name".to_owned(), "1".to_owned()]);
     table.row(["b".to_owned(), String::new()]);
     assert_eq!(table.to_string(), "NAME         N\na-long-name  1\nb\n");
+}
+
+#[test]
+fn a_cell_steers_no_terminal() {
+    assert_eq!(shown("a\u{1b}[31m\r\n\u{202e}"), r"a\u{1b}[31m\r\n\u{202e}");
+    assert_eq!(shown("zoë \"x\" \\"), "zoë \"x\" \\");
 }

@@ -1,7 +1,7 @@
 //! Checks of one key against another in the same section, made right after it is read.
 
 use super::model::WebSocket;
-use super::raw::{Demand, Listener, Pair, Route, ServerEntry, Upstream, UpstreamTls};
+use super::raw::{Demand, Jwt, Listener, Pair, Route, ServerEntry, Upstream, UpstreamTls};
 use super::reader::Reader;
 use super::tree::{Node, Value};
 
@@ -41,7 +41,7 @@ pub(super) fn pair(_: &mut Pair, node: &Node, reader: &mut Reader) {
     }
 }
 
-pub(super) fn route(_: &mut Route, node: &Node, reader: &mut Reader) {
+pub(super) fn route(route: &mut Route, node: &Node, reader: &mut Reader) {
     if reader.in_defaults {
         return;
     }
@@ -66,6 +66,48 @@ pub(super) fn route(_: &mut Route, node: &Node, reader: &mut Reader) {
             "nothing to rewrite without an upstream",
             "leave it out",
         );
+    }
+    if let Some(token) = &route.auth.jwt {
+        reader.within("auth", |reader| {
+            reader.within("jwt", |reader| jwt(token, node, reader));
+        });
+    }
+}
+
+/// The table may stand at the route, in the defaults, or in part at both.
+fn jwt(jwt: &Jwt, route: &Node, reader: &mut Reader) {
+    let table = table_at(route, "auth").and_then(|auth| table_at(auth, "jwt"));
+    let said = |name| table.is_some_and(|table| Reader::says(table, name));
+    let table = table.unwrap_or(route);
+    if jwt.from.is_empty() {
+        let example = r#"write from = ["header"]"#;
+        reader.wrong_key(table, "from", "looks for a token nowhere", example);
+    }
+    if jwt.algorithms.is_empty() && !said("algorithms") {
+        let example = r#"write algorithms = ["ES256"]"#;
+        reader.wrong_at(&table.place, "has no algorithms", example);
+    }
+    let key = match (&jwt.key_file, &jwt.secret_file) {
+        (Some(_), Some(_)) => {
+            let instead = "a signature has one key: a public one or a secret";
+            reader.wrong_key(table, "secret_file", "key_file is set too", instead);
+            return;
+        }
+        (None, None) if said("key_file") || said("secret_file") => return,
+        (None, None) => {
+            let example = r#"write key_file = "jwt.pem", or secret_file with an HS algorithm"#;
+            reader.wrong_at(&table.place, "has no key", example);
+            return;
+        }
+        (Some(_), None) => "key_file",
+        (None, Some(_)) => "secret_file",
+    };
+    let is_secret = key == "secret_file";
+    let misfit = jwt.algorithms.iter();
+    if let Some(misfit) = misfit.copied().find(|it| it.is_symmetric() != is_secret) {
+        let needs = if is_secret { "key_file" } else { "secret_file" };
+        let what = format!("{} does not fit a {key}", misfit.word());
+        reader.wrong_key(table, "algorithms", what, format!("it needs a {needs}"));
     }
 }
 

@@ -24,6 +24,12 @@ impl Errors {
         self.problems.iter()
     }
 
+    /// Those of several parts, in file order.
+    pub fn all<const N: usize>(parts: [Option<Self>; N]) -> Self {
+        let problems = parts.into_iter().flatten().flat_map(|part| part.problems);
+        problems.collect::<Self>().sorted()
+    }
+
     /// In the order of their places.
     pub(super) fn sorted(mut self) -> Self {
         self.problems.sort_by_key(|problem| problem.order);

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use super::reader::Provenance;
 use crate::logic::answer::Answer;
+use crate::logic::auth::jwt;
 use crate::logic::balance;
 use crate::logic::endpoint::Endpoint;
 use crate::logic::limit::Rate;
@@ -222,6 +223,8 @@ pub struct Route {
     pub handshake: Strictness,
     /// `[route.access]`.
     pub access: Access,
+    /// `[route.auth.jwt]`; `None` asks for no token.
+    pub jwt: Option<Jwt>,
     /// `[route.limit]`.
     pub limit: Limit,
     /// `[route.websocket]`.
@@ -249,6 +252,13 @@ impl Route {
             Action::Proxy { upstream } => Some(upstream),
             Action::Respond { .. } | Action::RedirectHttps => None,
         }
+    }
+
+    /// What it asks for as a token. Where clients are sent to https nothing is: they would have to
+    /// show it in the clear.
+    pub fn token(&self) -> Option<&Jwt> {
+        let asks = self.action != Action::RedirectHttps;
+        self.jwt.as_ref().filter(|_| asks)
     }
 
     /// The answer that it gives in a server's place, if it does.
@@ -295,6 +305,33 @@ pub struct Access {
     pub deny: Vec<IpNet>,
     /// Origins that may open a WebSocket; empty is any.
     pub origins: Vec<OriginRule>,
+}
+
+/// `[route.auth.jwt]`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Jwt {
+    /// What a token must be.
+    pub terms: Arc<jwt::Terms>,
+    /// What its signature is checked with.
+    pub key: KeyFile,
+}
+
+/// `jwt.key_file` or `jwt.secret_file`; fits the algorithms as far as the file does.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum KeyFile {
+    /// PEM file with a public key.
+    Public(PathBuf),
+    /// File that is a secret.
+    Secret(PathBuf),
+}
+
+impl KeyFile {
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Public(path) | Self::Secret(path) => path,
+        }
+    }
 }
 
 /// `[route.limit]`; `None` is no limit.

@@ -1,6 +1,7 @@
 //! Walks the tree: knows the key it stands at, fills in `${NAME}` and collects what is wrong.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -87,6 +88,17 @@ impl Provenance {
             Some(named) => Problem::at(&named.place, &named.key, what).value(named.place.quote()),
             None => Problem::of_file(&path.display().to_string(), what),
         }
+    }
+
+    /// The same for what an error says, its causes included.
+    pub fn problem_with_error(&self, path: &std::path::Path, error: &dyn Error) -> Problem {
+        let mut what = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            what = format!("{what}: {error}");
+            cause = error.source();
+        }
+        self.problem_with_file(path, what)
     }
 
     /// Every file that a key names and that is read.

@@ -11,12 +11,13 @@ use super::files::Files;
 use super::kind::Placed;
 use super::kind::address::is_certifiable;
 use super::model::{
-    Action, Admin, Certificate, ClientAuth, Config, Listener, Passive, Route, ServerAddress,
-    ServerSpec, Tls, Upstream, UpstreamTls,
+    Action, Admin, Certificate, ClientAuth, Config, Jwt, KeyFile, Listener, Passive, Route,
+    ServerAddress, ServerSpec, Tls, Upstream, UpstreamTls,
 };
 use super::raw::{self, Demand, Named, Root};
 use super::reader::{Provenance, nearest};
 use super::source::Place;
+use crate::logic::auth::jwt::Terms;
 use crate::logic::endpoint::Endpoint;
 
 /// Turns a whole configuration into the model, which is good only if no error was added.
@@ -340,11 +341,28 @@ fn route(raw: raw::Route) -> Route {
         rewrite: raw.rewrite.map(|rewrite| rewrite.value),
         handshake: raw.handshake,
         access: raw.access,
+        jwt: raw.auth.jwt.and_then(jwt),
         limit: raw.limit,
         websocket: raw.websocket,
         http: raw.http,
         headers: raw.headers,
     }
+}
+
+fn jwt(raw: raw::Jwt) -> Option<Jwt> {
+    let terms = Terms {
+        from: raw.from,
+        algorithms: raw.algorithms,
+        issuer: raw.issuer,
+        audience: raw.audience,
+        user_claim: raw.user_claim,
+        close_at_expiry: raw.close_at_expiry,
+    };
+    let public = raw.key_file.map(KeyFile::Public);
+    Some(Jwt {
+        terms: Arc::new(terms),
+        key: public.or_else(|| raw.secret_file.map(KeyFile::Secret))?,
+    })
 }
 
 fn action(route: &raw::Route) -> Action {

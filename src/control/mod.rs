@@ -5,6 +5,7 @@ pub mod consequence;
 pub mod drain;
 pub mod history;
 pub mod journal;
+pub mod keys;
 pub mod listeners;
 pub mod prepare;
 pub mod probe;

@@ -1,7 +1,6 @@
 //! From a configuration to a snapshot that is ready to be put in force. Changes nothing: whatever
 //! fails here leaves the process as it was.
 
-use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,15 +10,16 @@ use futures_util::future::join_all;
 use rustls::server::ProducesTickets;
 
 use crate::config::model::{AccessLog, ServerAddress};
-use crate::config::{Config, Errors, Problem};
+use crate::config::{Config, Errors};
 use crate::state::Snapshot;
 use crate::state::backend_tls::BackendTls;
 use crate::state::server::Servers;
-use crate::state::snapshot::TlsConfigs;
+use crate::state::snapshot::{Credentials, TlsConfigs};
 use crate::telemetry::Metrics;
 use crate::telemetry::access::Sink;
 use crate::tls;
 
+use super::keys::methods;
 use super::reload::Refused;
 use super::resolve::resolve;
 
@@ -34,8 +34,8 @@ pub async fn prepare(
     metrics: &Metrics,
     servers: &Servers,
 ) -> Result<Arc<Snapshot>, Refused> {
-    let tls = certificates(&config, before, ticketer)?;
-    let snapshot = Snapshot::build(Arc::new(config), &tls, before, metrics, servers);
+    let credentials = credentials(&config, before, ticketer)?;
+    let snapshot = Snapshot::build(Arc::new(config), &credentials, before, metrics, servers);
     let look_ups = snapshot.upstreams.iter().map(async |(name, upstream)| {
         let old = before.and_then(|before| before.upstreams.get(name));
         let known =
@@ -52,48 +52,20 @@ pub async fn prepare(
     Ok(Arc::new(snapshot))
 }
 
-/// Loads the certificates, keys and roots of every listener and upstream. An upstream whose are
-/// those of `before` goes on with its sessions.
+/// Loads what the proxy proves itself with and what it checks others with: certificates, keys and
+/// roots of every listener, upstream and route. An upstream whose are those of `before` goes on with
+/// its sessions.
 ///
 /// # Errors
 /// Every file that can't be used, at the key that names it.
-pub fn certificates(
+pub fn credentials(
     config: &Config,
     before: Option<&Snapshot>,
     ticketer: &Arc<dyn ProducesTickets>,
-) -> Result<TlsConfigs, Errors> {
-    let mut built = TlsConfigs::default();
-    let mut problems = Vec::new();
-    for listener in &config.listeners {
-        let Some(settings) = &listener.tls else {
-            continue;
-        };
-        match tls::build(settings, Arc::clone(ticketer)) {
-            Ok(config) => {
-                built.listeners.insert(Arc::clone(&listener.name), config);
-            }
-            Err(errors) => problems.extend(errors.iter().map(|error| problem(config, error))),
-        }
-    }
-    let system = tls::upstream::SystemRoots::default();
-    for upstream in &config.upstreams {
-        let Some(settings) = &upstream.tls else {
-            continue;
-        };
-        match tls::upstream::build(settings, &system) {
-            Ok((config, fingerprint)) => {
-                let old = before.and_then(|before| before.upstreams.get(&upstream.name)?.tls());
-                let old = old.filter(|old| old.is_of(fingerprint)).cloned();
-                let tls = old.unwrap_or_else(|| Arc::new(BackendTls::new(config, fingerprint)));
-                built.upstreams.insert(Arc::clone(&upstream.name), tls);
-            }
-            Err(errors) => problems.extend(errors.iter().map(|error| problem(config, error))),
-        }
-    }
-    if problems.is_empty() {
-        Ok(built)
-    } else {
-        Err(problems.into_iter().collect())
+) -> Result<Credentials, Errors> {
+    match (certificates(config, before, ticketer), methods(config)) {
+        (Ok(tls), Ok(methods)) => Ok(Credentials { tls, methods }),
+        (tls, methods) => Err(Errors::all([tls.err(), methods.err()])),
     }
 }
 
@@ -113,6 +85,47 @@ pub fn check_access_log(config: &Config) -> Result<(), Errors> {
     Sink::check(&config.log.access).map_err(|error| unwritable(config, &error))
 }
 
+fn certificates(
+    config: &Config,
+    before: Option<&Snapshot>,
+    ticketer: &Arc<dyn ProducesTickets>,
+) -> Result<TlsConfigs, Errors> {
+    let mut built = TlsConfigs::default();
+    let mut problems = Vec::new();
+    let problem = |error: &tls::Error| config.provenance.problem_with_error(error.file(), error);
+    for listener in &config.listeners {
+        let Some(settings) = &listener.tls else {
+            continue;
+        };
+        match tls::build(settings, Arc::clone(ticketer)) {
+            Ok(config) => {
+                built.listeners.insert(Arc::clone(&listener.name), config);
+            }
+            Err(errors) => problems.extend(errors.iter().map(problem)),
+        }
+    }
+    let system = tls::upstream::SystemRoots::default();
+    for upstream in &config.upstreams {
+        let Some(settings) = &upstream.tls else {
+            continue;
+        };
+        match tls::upstream::build(settings, &system) {
+            Ok((config, fingerprint)) => {
+                let old = before.and_then(|before| before.upstreams.get(&upstream.name)?.tls());
+                let old = old.filter(|old| old.is_of(fingerprint)).cloned();
+                let tls = old.unwrap_or_else(|| Arc::new(BackendTls::new(config, fingerprint)));
+                built.upstreams.insert(Arc::clone(&upstream.name), tls);
+            }
+            Err(errors) => problems.extend(errors.iter().map(problem)),
+        }
+    }
+    if problems.is_empty() {
+        Ok(built)
+    } else {
+        Err(problems.into_iter().collect())
+    }
+}
+
 fn unwritable(config: &Config, error: &io::Error) -> Errors {
     let path = match &config.log.access {
         AccessLog::File(path) => path.as_path(),
@@ -121,14 +134,4 @@ fn unwritable(config: &Config, error: &io::Error) -> Errors {
     let what = format!("can't be written: {error}");
     let problem = config.provenance.problem_with_file(path, what);
     std::iter::once(problem).collect()
-}
-
-fn problem(config: &Config, error: &tls::Error) -> Problem {
-    let mut what = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        what = format!("{what}: {error}");
-        cause = error.source();
-    }
-    config.provenance.problem_with_file(error.file(), what)
 }

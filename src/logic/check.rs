@@ -66,7 +66,7 @@ impl Check {
             Refusal::Origin => Self::Origin,
             Refusal::UpgradeMethod => Self::Method,
             Refusal::UpgradeVersion => Self::Version,
-            Refusal::Token => Self::Token,
+            Refusal::Token(_) => Self::Token,
             Refusal::TooMany { .. } => Self::Limits,
             Refusal::Unavailable(_) | Refusal::Backend(_) | Refusal::Timeout(_) => Self::Server,
             Refusal::MalformedBody(_)

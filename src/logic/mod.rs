@@ -3,6 +3,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]
 
 pub mod answer;
+pub mod auth;
 pub mod balance;
 pub mod check;
 pub mod endpoint;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::answer::Answer;
+use super::auth::TokenFault;
 use super::request::Malformed;
 use super::request::body::BodyFault;
 use super::websocket::handshake::HandshakeFault;
@@ -66,8 +67,8 @@ pub enum Refusal {
     #[error("origin refused")]
     Origin,
     /// The token is missing or not good.
-    #[error("token missing or not valid")]
-    Token,
+    #[error("{0}")]
+    Token(TokenFault),
     /// This client has too many connections or handshakes.
     #[error("too many requests from this address")]
     TooMany {
@@ -159,7 +160,7 @@ impl Refusal {
     pub const fn status(&self) -> u16 {
         match self {
             Self::Malformed(_) | Self::MalformedBody(_) | Self::ProxyHeader => 400,
-            Self::Token => 401,
+            Self::Token(_) => 401,
             Self::Address | Self::Origin | Self::UpgradeRefused => 403,
             Self::NoRoute => 404,
             Self::MethodRefused | Self::UpgradeMethod => 405,
@@ -196,7 +197,7 @@ impl Refusal {
             Self::NoRoute => "no_route",
             Self::Address => "address",
             Self::Origin => "origin",
-            Self::Token => "token",
+            Self::Token(_) => "token",
             Self::TooMany { .. } => "too_many",
             Self::Unavailable(shortage) => shortage.word(),
             Self::Backend(fault) => fault.word(),
@@ -241,7 +242,9 @@ impl Refusal {
             Self::UpgradeVersion | Self::UpgradeRequired => answer
                 .with("Upgrade", "websocket")
                 .with("Sec-WebSocket-Version", "13"),
-            Self::Token => answer.with("WWW-Authenticate", "Bearer"),
+            // RFC 6750 section 3.1: who showed no token is told no error.
+            Self::Token(TokenFault::Missing) => answer.with("WWW-Authenticate", "Bearer"),
+            Self::Token(_) => answer.with("WWW-Authenticate", "Bearer error=\"invalid_token\""),
             Self::TooMany { retry_after } => {
                 answer.with("Retry-After", whole_seconds(*retry_after))
             }
@@ -260,6 +263,12 @@ impl From<Malformed> for Refusal {
             Malformed::TooManyFields => Self::TooManyFields,
             other => Self::Malformed(other),
         }
+    }
+}
+
+impl From<TokenFault> for Refusal {
+    fn from(fault: TokenFault) -> Self {
+        Self::Token(fault)
     }
 }
 
@@ -332,7 +341,7 @@ mod tests {
     /// CONTRACT section 3.
     #[test]
     fn every_cause_has_its_status_and_fields() {
-        let rows: [(Refusal, u16, &[&str]); 25] = [
+        let rows: [(Refusal, u16, &[&str]); 26] = [
             (Refusal::UpgradeMethod, 405, &["Allow: GET"]),
             (
                 Refusal::UpgradeVersion,
@@ -360,7 +369,16 @@ mod tests {
             (Refusal::Address, 403, &[]),
             (Refusal::Origin, 403, &[]),
             (Refusal::UpgradeRefused, 403, &[]),
-            (Refusal::Token, 401, &["WWW-Authenticate: Bearer"]),
+            (
+                Refusal::Token(TokenFault::Missing),
+                401,
+                &["WWW-Authenticate: Bearer\r"],
+            ),
+            (
+                Refusal::Token(TokenFault::Expired),
+                401,
+                &["WWW-Authenticate: Bearer error=\"invalid_token\"\r"],
+            ),
             (Refusal::NoRoute, 404, &[]),
             (Refusal::HeadTimeout, 408, &["Connection: close"]),
             (Malformed::HeadTooLarge.into(), 431, &["Connection: close"]),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::logic::auth::Identity;
 use crate::logic::request::{Client, Outbound, Request};
 use crate::logic::websocket::handshake::Offer;
 use crate::state::route::Route;
@@ -27,6 +28,8 @@ pub struct Errand {
     pub upstream: Arc<Upstream>,
     /// Who sent it.
     pub caller: Client,
+    /// Whom its token names.
+    pub identity: Identity,
     /// The port it came in on.
     pub port: u16,
     /// When its head was there.
@@ -46,7 +49,7 @@ impl Errand {
             offer,
             path,
             query: self.request.query(),
-            user: None,
+            user: self.identity.user.as_deref(),
             set: &headers.set,
             remove: &headers.remove,
         }

@@ -1,11 +1,15 @@
 //! One request: which route it meets, and what becomes of it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tracing::debug;
 
 use crate::logic::answer::Answer;
+use crate::logic::auth::{Identity, identify};
 use crate::logic::refusal::Refusal;
 use crate::logic::request::{Client, Framing, Request, RequestHead, Scheme};
+use crate::logic::websocket::handshake::Offer;
 use crate::state::route::Route;
 
 use super::connection::{ClientConnection, Context};
@@ -28,7 +32,7 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
     let received = Instant::now();
     let mut visit = Visit::begin(&context.shared.access, &client, received);
     visit.head(&head);
-    let request = match Request::check(head) {
+    let mut request = match Request::check(head) {
         Ok(request) => request,
         Err(refusal) => {
             client.count_refused(&context.shared, &refusal);
@@ -46,13 +50,16 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
     let route = Arc::clone(route);
     drop(snapshot);
     visit.routed(&route);
-    let checked = route.settings.terms().check(&request, &caller);
-    match (&route.upstream, checked) {
+    let admitted = admit(&route, &mut request, &caller);
+    if let Ok((_, identity)) = &admitted {
+        visit.identified(identity);
+    }
+    match (&route.upstream, admitted) {
         (_, Err(refusal)) => {
             count(&route, &request, refusal.status(), received);
             refuse(client, visit, &refusal, Some(&request)).await
         }
-        (Some(upstream), Ok(offer)) => {
+        (Some(upstream), Ok((offer, identity))) => {
             let errand = Errand {
                 context: context.clone(),
                 upstream: Arc::clone(upstream),
@@ -60,6 +67,7 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
                 request,
                 route,
                 caller,
+                identity,
                 received,
                 visit,
             };
@@ -78,6 +86,24 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
             conclude(client, answer, Some(&request)).await
         }
     }
+}
+
+/// What the route's terms and its token let through: what an upgrade offers, and who asks.
+fn admit(
+    route: &Route,
+    request: &mut Request,
+    caller: &Client,
+) -> Result<(Option<Offer>, Identity), Refusal> {
+    let mut offer = route.settings.terms().check(request, caller)?;
+    let method = route.auth.as_deref();
+    let identity = identify(method, request, offer.as_mut(), unix_time())?;
+    Ok((offer, identity))
+}
+
+/// Since the epoch. A clock that stands before it would make every token good for ever.
+pub fn unix_time() -> Duration {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or(Duration::MAX)
 }
 
 /// Counts an answer of the proxy's own.
@@ -111,6 +137,7 @@ pub async fn refuse(
     refusal: &Refusal,
     request: Option<&Request>,
 ) -> Next {
+    debug!(peer = %client.ends.peer, refusal = refusal.word(), cause = %refusal, "request refused");
     visit.refused(refusal);
     conclude(client, refusal.answer(), request).await
 }

@@ -17,7 +17,7 @@ use super::account::Account;
 use super::attempt::{Reached, Unreached, failed, reach};
 use super::connection::ClientConnection;
 use super::errand::{CLIENT_LEFT, Errand};
-use super::exchange::{Next, refuse};
+use super::exchange::{Next, refuse, unix_time};
 use super::knock::{Knock, Opened};
 use super::passing::pass;
 use super::relay::Relay;
@@ -124,12 +124,20 @@ impl Errand {
             self.route,
             Arc::clone(reached.ticket.server()),
             self.caller.address,
+            self.identity.user,
             opened,
         );
         let extensions = Extensions {
             rsv1: agreed.deflate,
         };
-        let session = Session::new(sessions, extensions, opened, fastrand::u64(..));
+        let mut session = Session::new(sessions, extensions, opened, fastrand::u64(..));
+        let left = self
+            .identity
+            .until
+            .map(|until| until.saturating_sub(unix_time()));
+        if let Some(ends) = left.and_then(|left| opened.checked_add(left)) {
+            session.expire_at(ends, EndReason::TokenExpired);
+        }
         // It may have been on its way when a drain chose its sessions.
         let dismissed = if shared.is_draining() {
             Some(EndReason::Shutdown)

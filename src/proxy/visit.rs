@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::logic::auth::Identity;
 use crate::logic::reason::{CloseCode, EndReason};
 use crate::logic::refusal::Refusal;
 use crate::logic::request::{Client, Request, RequestHead};
@@ -74,6 +75,14 @@ impl Visit {
             facts.route = Some(Arc::clone(&route.settings.name));
             let upstream = route.upstream.as_ref();
             facts.upstream = upstream.map(|upstream| Arc::clone(&upstream.settings.name));
+        }
+    }
+
+    /// A token named its user.
+    pub fn identified(&mut self, identity: &Identity) {
+        if let Some(facts) = self.facts() {
+            let user = identity.user.as_deref();
+            facts.user = user.map(|user| bounded(user.as_bytes()));
         }
     }
 

@@ -41,6 +41,8 @@ pub struct Live {
     pub server: Arc<Server>,
     /// The client's address, from the trusted chain.
     pub client: IpAddr,
+    /// The user that its token names.
+    pub user: Option<Arc<str>>,
     /// When the 101 went out.
     pub opened: Instant,
     messages: [[AtomicU64; KINDS.len()]; DIRECTIONS.len()],
@@ -164,6 +166,7 @@ impl Registry {
         route: Arc<Route>,
         server: Arc<Server>,
         client: IpAddr,
+        user: Option<Arc<str>>,
         opened: Instant,
     ) -> Entry {
         let mut shard = lock(&self.shards[worker]);
@@ -176,6 +179,7 @@ impl Registry {
             route,
             server,
             client,
+            user,
             opened,
             ordered: AtomicBool::new(false),
             order: Mutex::default(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use prometheus::Histogram;
 
 use crate::config::model;
+use crate::logic::auth::Method;
 use crate::logic::reason::EndReason;
 use crate::logic::websocket::{Settings, Side};
 use crate::telemetry::Metrics;
@@ -23,6 +24,8 @@ pub struct Route {
     pub sessions: Arc<Settings>,
     /// Where it proxies to, if it does.
     pub upstream: Option<Arc<Upstream>>,
+    /// How its tokens are judged; `None` asks for none.
+    pub auth: Option<Arc<dyn Method>>,
     /// What it counts; the same over reloads.
     pub figures: Arc<RouteFigures>,
 }

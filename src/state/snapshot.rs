@@ -8,6 +8,7 @@ use rustls::ServerConfig;
 
 use crate::config::Config;
 use crate::config::model;
+use crate::logic::auth::Method;
 use crate::logic::route::Table;
 use crate::telemetry::Metrics;
 
@@ -38,6 +39,18 @@ pub struct TlsConfigs {
     pub upstreams: HashMap<Arc<str>, Arc<BackendTls>>,
 }
 
+/// How tokens are judged, by what a route says of them.
+pub type Methods = HashMap<model::Jwt, Arc<dyn Method>>;
+
+/// What the files of keys and certificates hold.
+#[derive(Debug, Default)]
+pub struct Credentials {
+    /// For TLS.
+    pub tls: TlsConfigs,
+    /// For the routes' tokens.
+    pub methods: Methods,
+}
+
 /// A listener's settings, ready to use.
 #[derive(Debug)]
 pub struct Listener {
@@ -53,7 +66,7 @@ impl Snapshot {
     /// one. Upstreams start without servers: the caller resolves and sets them.
     pub fn build(
         config: Arc<Config>,
-        tls: &TlsConfigs,
+        credentials: &Credentials,
         before: Option<&Self>,
         metrics: &Metrics,
         servers: &Servers,
@@ -61,7 +74,7 @@ impl Snapshot {
         let listeners = config.listeners.iter().map(|settings| {
             let listener = Listener {
                 settings: Arc::clone(settings),
-                tls: tls.listeners.get(&settings.name).cloned(),
+                tls: credentials.tls.listeners.get(&settings.name).cloned(),
                 table: table(&settings.name, &config.routes),
             };
             (Arc::clone(&settings.name), Arc::new(listener))
@@ -71,7 +84,7 @@ impl Snapshot {
             .iter()
             .map(|settings| {
                 let retries = metrics.retries.with_label_values(&[&settings.name]);
-                let tls = tls.upstreams.get(&settings.name).cloned();
+                let tls = credentials.tls.upstreams.get(&settings.name).cloned();
                 let upstream = Upstream::new(Arc::clone(settings), tls, servers, retries);
                 (Arc::clone(&settings.name), Arc::new(upstream))
             })
@@ -87,11 +100,15 @@ impl Snapshot {
                 |figures| Arc::clone(figures),
             );
             let upstream = settings.upstream().and_then(|name| upstreams.get(name));
+            let auth = settings
+                .token()
+                .and_then(|jwt| credentials.methods.get(jwt));
             let sessions = Arc::new(settings.websocket.session.clone());
             Arc::new(Route {
                 settings: Arc::clone(settings),
                 sessions,
                 upstream: upstream.cloned(),
+                auth: auth.cloned(),
                 figures,
             })
         });

@@ -51,6 +51,12 @@ pub enum Error {
         /// Which.
         file: PathBuf,
     },
+    /// No public key section.
+    #[error("{} holds no public key (write a PEM file with a PUBLIC KEY section: openssl pkey -in KEY -pubout, or openssl x509 -in CERT -noout -pubkey)", file.display())]
+    NoPublicKey {
+        /// Which.
+        file: PathBuf,
+    },
     /// The key wants a passphrase, and nobody is there to type it.
     #[error("{} is encrypted (remove the passphrase: openssl pkey -in ENCRYPTED -out KEY)", file.display())]
     EncryptedKey {
@@ -118,6 +124,7 @@ impl Error {
             | Self::Pem { file, .. }
             | Self::NoCertificate { file }
             | Self::NoKey { file }
+            | Self::NoPublicKey { file }
             | Self::EncryptedKey { file }
             | Self::UnusableKey { file, .. }
             | Self::MalformedCertificate { file, .. }

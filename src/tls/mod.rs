@@ -24,6 +24,7 @@ use crate::config::model::{Tls, TlsVersion};
 
 pub use anybody::Anybody;
 pub use error::Error;
+pub use pem::{public_key, secret};
 pub use tickets::ticketer;
 
 /// What is spoken inside, on both legs; who speaks only other protocols is refused (RFC 7301).

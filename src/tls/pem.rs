@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 
 use super::Error;
 
@@ -40,6 +40,36 @@ pub(super) fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, Error> 
             source,
         },
     })
+}
+
+/// The first public key of the file, as SubjectPublicKeyInfo.
+///
+/// # Errors
+/// Why there is none.
+pub fn public_key(file: &Path) -> Result<Vec<u8>, Error> {
+    let text = read(file)?;
+    let key = SubjectPublicKeyInfoDer::from_pem_slice(&text);
+    key.map(|key| key.to_vec()).map_err(|source| match source {
+        pem::Error::NoItemsFound => Error::NoPublicKey { file: file.into() },
+        source => Error::Pem {
+            file: file.into(),
+            source,
+        },
+    })
+}
+
+/// A file that is a secret; a line end behind it is no part of it.
+///
+/// # Errors
+/// Why it can't be read.
+pub fn secret(file: &Path) -> Result<Vec<u8>, Error> {
+    let mut secret = read(file)?;
+    for end in [b'\n', b'\r'] {
+        if secret.last() == Some(&end) {
+            secret.pop();
+        }
+    }
+    Ok(secret)
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Error> {

@@ -4,10 +4,11 @@ use std::fmt::Display;
 use std::fs;
 use std::process::Output;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::proxy::tidegate;
+use crate::support::tokens::Issuer;
 use crate::support::{Backend, Echo, Request, Setup, Tidegate};
 
 const ROUTES: [&str; 5] = [
@@ -335,4 +336,28 @@ fn what_is_no_request_is_exit_code_2_and_a_bad_file_1() {
     }
     let missing = explain("/nowhere/tidegate.toml", &["ws://a/"]);
     assert_eq!(missing.status.code(), Some(1));
+}
+
+#[test]
+fn a_token_is_judged_as_the_proxy_judges_it() {
+    let issuer = Issuer::new();
+    let setup = setup(&[&Echo::start()]).with(
+        "route.auth.jwt",
+        &issuer.toml("[\"header\", \"query:token\"]"),
+    );
+    let (_directory, file) = written(&setup);
+    let verdict = |told: &Value| told["checks"].as_array().unwrap()[9].clone();
+    let good = format!("Authorization: Bearer {}", issuer.token("ann", 60));
+    let in_query = format!("ws://a/ws?a=b&token={}", issuer.token("ann", 60));
+    for arguments in [&["ws://a/ws", "-H", &good][..], &[&in_query]] {
+        let told = told(&file, arguments);
+        let expected = json!({ "check": "token", "verdict": "passed", "why": "from = [\"header\",\"query:token\"], user = ann" });
+        assert_eq!(verdict(&told), expected);
+        let head = told["upstream"]["head"].to_string();
+        assert!(head.contains("X-Tidegate-User: ann"), "{head}");
+        assert!(!head.contains("token="), "{head}");
+    }
+    let told = told(&file, &["ws://a/ws"]);
+    assert_eq!(verdict(&told)["verdict"], "refused");
+    assert_eq!(told["answer"]["status"], 401);
 }

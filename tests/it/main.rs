@@ -19,6 +19,7 @@ mod admin;
 mod applications;
 mod architecture;
 mod attacks;
+mod auth;
 mod backend_answers;
 mod balance;
 mod browser;

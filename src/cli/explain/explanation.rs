@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::config::{self, Config};
 use crate::logic::check::Check;
 use crate::logic::request::Request;
+use crate::state::snapshot::Methods;
 
 use super::asked::Asked;
 use super::entry::Entry;
@@ -84,10 +85,11 @@ impl Explanation {
     /// When the effective configuration can't be read back, a fault of the program.
     pub(super) fn of(
         config: &Config,
+        methods: &Methods,
         asked: &Asked,
         entry: &Entry,
     ) -> Result<Self, toml::de::Error> {
-        let trace = Trace::of(config, asked, entry);
+        let trace = Trace::of(config, methods, asked, entry);
         let settings = settings(config, entry, &trace)?;
         let checks = Check::ALL.map(|check| met(check, &trace, &settings));
         let client = trace.request.as_ref().map(|(_, client)| client.address);
@@ -174,12 +176,12 @@ fn verdict(check: Check, trace: &Trace) -> Verdict {
         .is_none_or(|route| route.upstream().is_some());
     match check {
         Check::Syntax | Check::Path | Check::Route | Check::Address => Verdict::Passed,
+        Check::Token if !trace.asks_for_token() => Verdict::NotAsked,
+        Check::Token => Verdict::Passed,
         _ if !is_proxied => Verdict::NotAsked,
         Check::Origin | Check::Method | Check::Version | Check::Key if !trace.is_websocket() => {
             Verdict::NotAsked
         }
-        // No route asks for one in this version.
-        Check::Token => Verdict::NotAsked,
         Check::Limits | Check::Server => Verdict::AtRunTime,
         _ => Verdict::Passed,
     }
@@ -211,7 +213,13 @@ fn why(check: Check, trace: &Trace, settings: &Value) -> String {
         Check::Method => request.method().to_owned(),
         Check::Version => field(request, "sec-websocket-version"),
         Check::Key => field(request, "sec-websocket-key"),
-        Check::Token => String::new(),
+        Check::Token if !trace.asks_for_token() => String::new(),
+        Check::Token => {
+            let user = trace.identity.user.as_deref();
+            let user = user.map(|user| format!(", user = {user}"));
+            let from = &route["auth"]["jwt"]["from"];
+            format!("from = {from}{}", user.unwrap_or_default())
+        }
         Check::Limits => keys(
             "limit",
             &["connections_per_ip", "handshakes_per_ip", "max_connections"],

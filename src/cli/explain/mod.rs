@@ -14,6 +14,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::config;
+use crate::control::keys;
 
 use super::{ConfigFile, fail, print, wrong_arguments};
 use asked::Asked;
@@ -64,7 +65,11 @@ pub fn run(explain: &Explain) -> ExitCode {
         Ok(entry) => entry,
         Err(error) => return fail(&error),
     };
-    match Explanation::of(&config, &asked, &entry) {
+    let methods = match keys::methods(&config) {
+        Ok(methods) => methods,
+        Err(errors) => return fail(&errors),
+    };
+    match Explanation::of(&config, &methods, &asked, &entry) {
         Ok(explanation) if explain.json => print(&format!("{}\n", json!(explanation))),
         Ok(explanation) => print(&page::of(&explanation)),
         Err(error) => fail(&error),

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::config::model::Route;
+use crate::logic::auth::{Identity, identify};
 use crate::logic::refusal::Refusal;
 use crate::logic::request::head::head_end;
 use crate::logic::request::{Client, Malformed, Request, RequestHead};
 use crate::logic::websocket::handshake::Offer;
-use crate::state::snapshot::table;
+use crate::proxy::exchange::unix_time;
+use crate::state::snapshot::{Methods, table};
 
 use super::asked::Asked;
 use super::entry::Entry;
@@ -25,15 +27,17 @@ pub(super) struct Trace {
     pub(super) route: Option<Arc<Route>>,
     /// What an upgrade to a server offers.
     pub(super) offer: Option<Offer>,
+    /// Who sends it, by its token.
+    pub(super) identity: Identity,
     /// What ended it.
     pub(super) refusal: Option<Refusal>,
 }
 
 impl Trace {
     /// Follows a request that comes in there.
-    pub(super) fn of(config: &Config, asked: &Asked, entry: &Entry) -> Self {
+    pub(super) fn of(config: &Config, methods: &Methods, asked: &Asked, entry: &Entry) -> Self {
         let mut trace = Self::default();
-        trace.refusal = trace.follow(config, asked, entry).err();
+        trace.refusal = trace.follow(config, methods, asked, entry).err();
         trace
     }
 
@@ -43,7 +47,19 @@ impl Trace {
         request.is_some_and(|(request, _)| request.is_websocket())
     }
 
-    fn follow(&mut self, config: &Config, asked: &Asked, entry: &Entry) -> Result<(), Refusal> {
+    /// Whether its route asks for a token.
+    pub(super) fn asks_for_token(&self) -> bool {
+        let route = self.route.as_ref();
+        route.is_some_and(|route| route.token().is_some())
+    }
+
+    fn follow(
+        &mut self,
+        config: &Config,
+        methods: &Methods,
+        asked: &Asked,
+        entry: &Entry,
+    ) -> Result<(), Refusal> {
         let listener = &entry.listener;
         let end = head_end(&asked.head, 0, listener.max_header_bytes)?;
         let head = asked.head.slice(..end.ok_or(Malformed::StartLine)?);
@@ -63,6 +79,9 @@ impl Trace {
             .route
             .insert(Arc::clone(route.ok_or(Refusal::NoRoute)?));
         self.offer = route.terms().check(request, client)?;
+        let method = route.token().and_then(|jwt| methods.get(jwt));
+        let method = method.map(|method| &**method);
+        self.identity = identify(method, request, self.offer.as_mut(), unix_time())?;
         Ok(())
     }
 }

@@ -51,7 +51,7 @@ impl Way {
             offer: trace.offer.as_ref(),
             path: &route.backend_path(request.path()),
             query: request.query(),
-            user: None,
+            user: trace.identity.user.as_deref(),
             set: &masked(&settings["route"]["headers"]["set"]),
             remove: &route.headers.remove,
         }

@@ -11,12 +11,14 @@ use crate::config::kind::header::{FieldName, Fields};
 use crate::config::kind::http::{Host, Origin, PLAIN_PATH, Path};
 use crate::config::kind::number::{BytesPerSecond, Count, PerSecond, Size, Time, ZeroIsNone};
 use crate::config::kind::section::{Key, Section, Shape, Status, read_optional, read_shared};
-use crate::config::kind::text::{ANY, FileName, LABEL, NAME, Text};
+use crate::config::kind::text::{ANY, FileName, LABEL, NAME};
+use crate::config::kind::token::TokenSource;
 use crate::config::kind::{At, Flag, Kind, List, Maybe, Or, Word, Words, Written};
 use crate::config::model::{Access, Headers, Http, Limit, WebSocket};
 use crate::config::raw::{Auth, Jwt, Redirect, Root, Route};
 use crate::config::reader::Reader;
 use crate::config::tree::{Node, Value};
+use crate::logic::auth::signature::Algorithm;
 use crate::logic::route::Accept;
 use crate::logic::websocket::OnExcess;
 use crate::logic::websocket::handshake::Strictness;
@@ -69,20 +71,20 @@ static ACCESS: Section<Access> = Section::new(&[
          `\"none\"` a request without one."),
 ]);
 
-static AUTH: Section<Auth> =
-    Section::new(&[optional!("jwt" => jwt, JWT, Later, "A JSON Web Token.")]);
+static AUTH: Section<Auth> = Section::new(&[
+    optional!("jwt" => jwt, JWT, Acts, "A JSON Web Token, without which a request gets 401."),
+]);
 
 static JWT: Section<Jwt> = Section::new(&[
-    key!("from" => from, List(TOKEN_SOURCE), Acts,
-        "Where the token is looked for: `\"header\"`, `\"cookie:NAME\"`, `\"query:NAME\"`, `\"subprotocol\"`; \
-         the first that is present decides."),
-    key!("algorithms" => algorithms, List(ALGORITHM), Acts, "Signatures that count; they must fit the key."),
-    key!("key_file" => key_file, Maybe(FileName), Acts, "PEM file with the public key."),
+    key!("from" => from, List(TokenSource), Acts,
+        "Where the token is looked for; the first that is present decides alone."),
+    key!("algorithms" => algorithms, List(ALGORITHMS), Acts, "Signatures that count; they must fit the key. Compulsory."),
+    key!("key_file" => key_file, Maybe(FileName), Acts, "PEM file with the public key; there is this or `secret_file`."),
     key!("secret_file" => secret_file, Maybe(FileName), Acts, "File with the secret of `HS` algorithms."),
     key!("jwks_url" => jwks_url, Maybe(ANY), Later, "Where the keys are fetched."),
     key!("issuer" => issuer, Maybe(ANY), Acts, "What `iss` must be."),
     key!("audience" => audience, Maybe(ANY), Acts, "What `aud` must contain."),
-    key!("user_claim" => user_claim, ANY, Acts, "Claim that names the user, forwarded as X-Tidegate-User."),
+    key!("user_claim" => user_claim, ANY, Acts, "Claim that names the user in logs and in X-Tidegate-User."),
     key!("close_at_expiry" => close_at_expiry, Flag, Acts, "Close a WebSocket with 3000 when its token ends."),
 ]);
 
@@ -138,25 +140,20 @@ static HEADERS: Section<Headers> = Section::new(&[
     key!("remove" => remove, List(FieldName), Acts, "Fields removed."),
 ]);
 
-const TOKEN_SOURCE: Text = Text {
-    words: "source of a token",
-    example: "header",
-    accepts: |text| match text.split_once(':') {
-        None => text == "header" || text == "subprotocol",
-        Some((kind, name)) => (kind == "cookie" || kind == "query") && !name.is_empty(),
-    },
-};
-
-const ALGORITHM: Text = Text {
-    words: "JWT algorithm",
-    example: "ES256",
-    accepts: |text| ALGORITHMS.contains(&text),
-};
-
-const ALGORITHMS: [&str; 12] = [
-    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
-    "ES384", "EdDSA",
-];
+const ALGORITHMS: Words<Algorithm> = Words(&[
+    ("HS256", Word::Is(Algorithm::HS256)),
+    ("HS384", Word::Is(Algorithm::HS384)),
+    ("HS512", Word::Is(Algorithm::HS512)),
+    ("RS256", Word::Is(Algorithm::RS256)),
+    ("RS384", Word::Is(Algorithm::RS384)),
+    ("RS512", Word::Is(Algorithm::RS512)),
+    ("PS256", Word::Is(Algorithm::PS256)),
+    ("PS384", Word::Is(Algorithm::PS384)),
+    ("PS512", Word::Is(Algorithm::PS512)),
+    ("ES256", Word::Is(Algorithm::ES256)),
+    ("ES384", Word::Is(Algorithm::ES384)),
+    ("EdDSA", Word::Is(Algorithm::EdDSA)),
+]);
 
 /// Reads every `[[route]]`; one without a name goes by its position in messages.
 pub(super) fn read_routes(root: &mut Root, node: &Node, reader: &mut Reader) {

@@ -6,6 +6,7 @@ pub(super) mod http;
 pub(super) mod number;
 pub(super) mod section;
 pub(super) mod text;
+pub(super) mod token;
 
 use serde_json::{Value as Json, json};
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    AdminSection, Demand, Listener, Pair, Redirect, Route, ServerEntry, Tls, Upstream, UpstreamTls,
+    AdminSection, Auth, Demand, Jwt, Listener, Pair, Redirect, Route, ServerEntry, Tls, Upstream,
+    UpstreamTls,
 };
 use crate::config::kind::Placed;
-use crate::config::model::{self, Admin, Certificate, ClientAuth, Passive, ServerSpec};
+use crate::config::model::{self, Admin, Certificate, ClientAuth, KeyFile, Passive, ServerSpec};
 use crate::config::source::Place;
 
 impl From<&Admin> for AdminSection {
@@ -73,6 +74,9 @@ impl From<&model::Route> for Route {
             rewrite: route.rewrite.clone().map(Placed::from),
             handshake: route.handshake,
             access: route.access.clone(),
+            auth: Auth {
+                jwt: route.jwt.as_ref().map(Jwt::from),
+            },
             limit: route.limit.clone(),
             websocket: Arc::clone(&route.websocket),
             http: route.http.clone(),
@@ -85,6 +89,27 @@ impl From<&model::Route> for Route {
             model::Action::RedirectHttps => raw.redirect = Some(Redirect::Https.into()),
         }
         raw
+    }
+}
+
+impl From<&model::Jwt> for Jwt {
+    fn from(jwt: &model::Jwt) -> Self {
+        let (key_file, secret_file) = match jwt.key.clone() {
+            KeyFile::Public(path) => (Some(path), None),
+            KeyFile::Secret(path) => (None, Some(path)),
+        };
+        let terms = &jwt.terms;
+        Self {
+            from: terms.from.clone(),
+            algorithms: terms.algorithms.clone(),
+            key_file,
+            secret_file,
+            jwks_url: None,
+            issuer: terms.issuer.clone(),
+            audience: terms.audience.clone(),
+            user_claim: Arc::clone(&terms.user_claim),
+            close_at_expiry: terms.close_at_expiry,
+        }
     }
 }
 

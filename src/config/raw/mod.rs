@@ -14,6 +14,8 @@ use super::model::{
     ProxyProtocolIn, ProxyProtocolOut, Server, ServerAddress, TlsVersion, WebSocket,
 };
 use super::source::Place;
+use crate::logic::auth::Source;
+use crate::logic::auth::signature::Algorithm;
 use crate::logic::balance;
 use crate::logic::endpoint::Endpoint;
 use crate::logic::route::{Accept, HostPattern, PathPattern};
@@ -121,11 +123,11 @@ pub(super) struct Auth {
     pub(super) jwt: Option<Jwt>,
 }
 
-/// `[route.auth.jwt]`, which the model does not have yet.
+/// `[route.auth.jwt]`, whose key may be missing.
 #[derive(Clone, Debug)]
 pub(super) struct Jwt {
-    pub(super) from: Vec<Arc<str>>,
-    pub(super) algorithms: Vec<Arc<str>>,
+    pub(super) from: Vec<Source>,
+    pub(super) algorithms: Vec<Algorithm>,
     pub(super) key_file: Option<PathBuf>,
     pub(super) secret_file: Option<PathBuf>,
     pub(super) jwks_url: Option<Arc<str>>,
@@ -246,7 +248,7 @@ impl Default for Route {
 impl Default for Jwt {
     fn default() -> Self {
         Self {
-            from: vec!["header".into()],
+            from: vec![Source::Header],
             algorithms: Vec::new(),
             key_file: None,
             secret_file: None,

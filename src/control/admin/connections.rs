@@ -85,10 +85,12 @@ impl Filter {
         let key = &live.server.key;
         is(&self.route, &live.route.settings.name)
             && is(&self.upstream, &key.upstream)
-            && self.server.as_deref().is_none_or(|wanted| is_server(live, wanted))
+            && self
+                .server
+                .as_deref()
+                .is_none_or(|wanted| is_server(live, wanted))
             && self.client.is_none_or(|client| client == live.client)
-            // Nobody is known by name in this version.
-            && self.user.is_none()
+            && (self.user.is_none() || self.user.as_deref() == live.user.as_deref())
     }
 }
 
@@ -108,7 +110,7 @@ fn shown(live: &Live) -> Value {
         "upstream": &*live.server.key.upstream,
         "server": &*live.server.label,
         "client": live.client,
-        "user": null,
+        "user": live.user.as_deref(),
         "age_seconds": live.opened.elapsed().as_secs(),
         "messages_to_backend": messages_to_backend,
         "messages_to_client": messages_to_client,

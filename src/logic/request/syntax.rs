@@ -65,6 +65,11 @@ impl Request {
         self.query.as_deref()
     }
 
+    /// Another query in place of its own, which nobody is to see.
+    pub fn replace_query(&mut self, query: Option<String>) {
+        self.query = query.map(String::into_boxed_str);
+    }
+
     /// How its body is delimited; never until close.
     pub const fn framing(&self) -> Framing {
         self.framing

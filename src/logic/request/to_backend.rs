@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::framing::same_but_for_underscores;
 use super::hop::HopByHop;
-use super::wire::{put_framing, write_field};
+use super::wire::{field_text, put_framing, write_field};
 use super::{Client, Fields, Framing, Request, trailers};
 use crate::logic::websocket::handshake::{Extension, Offer};
 
@@ -124,7 +124,7 @@ impl Outbound<'_> {
         ours("X-Forwarded-Port", port);
         ours("X-Real-IP", address.to_string().as_bytes());
         if let Some(user) = self.user {
-            ours("X-Tidegate-User", user.as_bytes());
+            ours("X-Tidegate-User", &field_text(user));
         }
     }
 

@@ -28,7 +28,8 @@ pub struct Session {
     pub(super) gate: Option<Box<Gate>>,
     /// When a byte last moved.
     pub(super) active: Instant,
-    pub(super) expires: Option<Instant>,
+    /// When its time is up, and why then.
+    pub(super) expires: Option<(Instant, EndReason)>,
     pub(super) tally: Tally,
     dice: Dice,
     /// What the proxy's pings of this session begin with.
@@ -52,11 +53,20 @@ impl Session {
             ending: None,
             gate: Gate::new(&settings, now),
             active: now,
-            expires: lifetime.and_then(|life| now.checked_add(life)),
+            expires: lifetime
+                .and_then(|life| now.checked_add(life))
+                .map(|at| (at, EndReason::MaxLifetime)),
             tally: Tally::default(),
             nonce: u32::from_be_bytes(dice.key()),
             dice,
             settings,
+        }
+    }
+
+    /// Ends the session at that moment for that reason, unless its time is up before.
+    pub fn expire_at(&mut self, at: Instant, reason: EndReason) {
+        if self.expires.is_none_or(|(sooner, _)| at < sooner) {
+            self.expires = Some((at, reason));
         }
     }
 

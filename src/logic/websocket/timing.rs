@@ -17,7 +17,8 @@ impl Session {
                 .and_then(|rhythm| self.peers[side].heartbeat.deadline(rhythm))
         });
         let [client, backend] = beats;
-        [gate, client, backend, self.expires, self.idles_at()]
+        let expires = self.expires.map(|(at, _)| at);
+        [gate, client, backend, expires, self.idles_at()]
             .into_iter()
             .flatten()
             .min()
@@ -28,8 +29,8 @@ impl Session {
         let now = self.clock;
         self.elapsed_gate();
         self.elapsed_heartbeats();
-        if self.expires.is_some_and(|expires| expires <= now) {
-            self.begin_own(EndReason::MaxLifetime);
+        if let Some((_, reason)) = self.expires.filter(|(at, _)| *at <= now) {
+            self.begin_own(reason);
         }
         if self.idles_at().is_some_and(|idles| idles <= now) {
             self.begin_own(EndReason::IdleTimeout);

@@ -28,6 +28,7 @@ pub mod setup;
 pub mod site;
 pub mod stage;
 pub mod swarm;
+pub mod tokens;
 pub mod wait;
 pub mod websocket;
 

@@ -16,7 +16,12 @@ pub struct Offer {
     key: Key,
     protocols: Vec<Box<str>>,
     extensions: Vec<Extension>,
+    /// A token stood among the subprotocols.
+    bears_token: bool,
 }
+
+/// The subprotocol that a token follows.
+const BEARER: &str = "bearer";
 
 /// `Sec-WebSocket-Key`: 24 characters that are 16 bytes in base64.
 pub type Key = [u8; 24];
@@ -39,6 +44,7 @@ impl Offer {
             key: key(fields)?,
             protocols: protocols(fields)?,
             extensions: extensions(fields)?,
+            bears_token: false,
         })
     }
 
@@ -50,6 +56,20 @@ impl Offer {
     /// The subprotocols, by preference.
     pub fn protocols(&self) -> &[Box<str>] {
         &self.protocols
+    }
+
+    /// Takes the token out that follows the subprotocol `bearer`; an empty one where none does.
+    pub fn take_bearer(&mut self) -> Option<String> {
+        let at = self.protocols.iter().position(|it| &**it == BEARER)?;
+        self.bears_token = true;
+        let token = (at + 1 < self.protocols.len()).then(|| self.protocols.remove(at + 1));
+        Some(token.map(String::from).unwrap_or_default())
+    }
+
+    /// What is selected where the backend selects nothing: the client that offered a token is
+    /// owed a subprotocol, and would fail the connection without one.
+    pub fn fallback_protocol(&self) -> Option<&'static str> {
+        self.bears_token.then_some(BEARER)
     }
 
     /// The extensions, by preference.

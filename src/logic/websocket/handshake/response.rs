@@ -128,7 +128,7 @@ fn protocol(
         .one("sec-websocket-protocol")
         .map_err(|_| HandshakeFault::ProtocolSyntax)?;
     let Some(value) = value else {
-        return Ok(None);
+        return Ok(offer.fallback_protocol().map(Into::into));
     };
     let protocol = str::from_utf8(value).map_err(|_| HandshakeFault::ProtocolSyntax)?;
     if !list::is_token(value) {

@@ -272,6 +272,24 @@ fn an_old_session_is_1012_to_the_client() {
 }
 
 #[test]
+fn a_session_whose_token_ran_out_is_3000_to_the_client() {
+    let mut rig = Rig::new(quiet());
+    let ends = rig.now + Duration::from_secs(100);
+    rig.session.expire_at(ends, EndReason::TokenExpired);
+    rig.session
+        .expire_at(ends + Duration::from_secs(1), EndReason::MaxLifetime);
+    assert_eq!(rig.session.deadline(), Some(ends));
+    rig.wait_secs(99);
+    assert_eq!(rig.reason(), None);
+    rig.wait_secs(1);
+    assert_eq!(rig.reason(), Some(EndReason::TokenExpired));
+    assert_eq!(
+        (rig.closes(Client), rig.closes(Backend)),
+        (vec![3000], vec![1001])
+    );
+}
+
+#[test]
 fn durations_beyond_all_clocks_never_end_a_session() {
     let rig = Rig::new(Settings {
         idle_timeout: Some(Duration::MAX),
