@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::config::defaults::MAX_WORKERS;
-use crate::control::admin::{self, Admin, Token, Watchers};
+use crate::control::admin::{self, Admin, Tails, Token, Watchers};
 use crate::control::drain::{Drains, Order as DrainOrder, Target};
 use crate::control::history::History;
 use crate::control::journal::Journal;
@@ -174,6 +174,8 @@ impl Process {
             history: History::begin(&shared),
             journal,
             watchers: Watchers::default(),
+            tails: Tails::default(),
+            is_local: is_local(&config),
         };
         let admin = start_admin(&config, admin, &mut admin_tasks)?;
         info!(
@@ -327,6 +329,15 @@ fn start_workers(count: usize, shared: &Arc<Shared>) -> io::Result<Workers> {
         (0..count).map(gauge).collect(),
         move |worker, connection| serve(contexts[worker].clone(), connection),
     )
+}
+
+/// Whether only this machine reaches the admin address.
+fn is_local(config: &Config) -> bool {
+    match &config.admin.bind {
+        Some(Endpoint::Tcp(address)) => address.ip().is_loopback(),
+        Some(Endpoint::Unix(_)) => true,
+        None => false,
+    }
 }
 
 fn token(config: &Config) -> Result<Option<Arc<Token>>, StartError> {

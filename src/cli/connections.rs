@@ -1,4 +1,4 @@
-//! `tidegate connections`: list the live WebSockets, close one.
+//! `tidegate connections`: list the live WebSockets, close one, watch one.
 
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use super::instance::{Failure, Instance, Where, encoded};
 use super::status::{size, word};
 use super::table::Table;
-use super::{fail, print};
+use super::{fail, print, tail};
 
 /// Sessions asked for at a time.
 const PAGE: usize = 1000;
 
-/// List live WebSockets, or close one.
+/// List live WebSockets, close one, or watch its frames.
 #[derive(clap::Args, Debug)]
 pub struct Connections {
     /// Only those of this route.
@@ -31,6 +31,12 @@ pub struct Connections {
     /// Close the one with this id, with 1008.
     #[arg(long, value_name = "ID", conflicts_with_all = ["route", "server", "client", "user"])]
     kill: Option<String>,
+    /// Show the headers of this one's frames as they pass, until it ends.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["route", "server", "client", "user", "kill"])]
+    tail: Option<String>,
+    /// With --tail: the start of their payloads too; only where the admin address is this machine's own.
+    #[arg(long, requires = "tail")]
+    payload: bool,
     #[command(flatten)]
     instance: Where,
     /// Print JSON.
@@ -40,6 +46,12 @@ pub struct Connections {
 
 /// Prints a table, or what was closed.
 pub fn run(connections: &Connections) -> ExitCode {
+    if let Some(id) = &connections.tail {
+        return match connections.instance.instance() {
+            Ok(instance) => tail::run(&instance, id, connections.payload, connections.json),
+            Err(failure) => fail(&failure),
+        };
+    }
     match ask(connections) {
         Ok(answer) if connections.json => print(&format!("{answer}\n")),
         Ok(answer) => match &connections.kill {

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Method, Request, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,8 +24,12 @@ use crate::logic::endpoint::Endpoint;
 
 /// How long a connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest line of an answer that goes on.
+const MAX_LINE_BYTES: usize = 64 * 1024;
 /// Largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
+type Sender = SendRequest<Full<Bytes>>;
 
 /// Which running instance.
 #[derive(clap::Args, Clone, Debug)]
@@ -140,20 +146,63 @@ impl Instance {
         self.call(Method::DELETE, path, None)
     }
 
+    /// Reads an answer that goes on, line by line, until it ends or `heard` says that it is enough.
+    ///
+    /// # Errors
+    /// When nothing good comes back, or the connection is lost.
+    pub fn follow(&self, path: &str, mut heard: impl FnMut(&str) -> bool) -> Result<(), Failure> {
+        self.run(async {
+            let request = self.request(Method::GET, path, None)?;
+            let mut sender = self.reach().await?;
+            let response = self.answered(self.send(&mut sender, request)).await?;
+            if !response.status().is_success() {
+                return self.read(response).await.map(drop);
+            }
+            let (mut body, mut lines) = (response.into_body(), Vec::new());
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|source| self.lost(source))?;
+                lines.extend(frame.into_data().unwrap_or_default());
+                while let Some(end) = memchr::memchr(b'\n', &lines) {
+                    let line: Vec<u8> = lines.drain(..=end).collect();
+                    if !heard(String::from_utf8_lossy(&line[..end]).as_ref()) {
+                        return Ok(());
+                    }
+                }
+                if lines.len() > MAX_LINE_BYTES {
+                    return Err(Failure::Foreign(self.place.to_string()));
+                }
+            }
+            Ok(())
+        })
+    }
+
     fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        self.run(async {
+            let request = self.request(method, path, body)?;
+            let mut sender = self.reach().await?;
+            self.answered(async {
+                let response = self.send(&mut sender, request).await?;
+                self.read(response).await
+            })
+            .await
+        })
+    }
+
+    fn run<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
-        let runtime = runtime.map_err(|source| self.no_instance(source))?;
-        runtime.block_on(self.exchange(method, path, body))
+        runtime
+            .map_err(|source| self.no_instance(source))?
+            .block_on(work)
     }
 
-    async fn exchange(
+    fn request(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Request<Full<Bytes>>, Failure> {
         let body = body.map(ToString::to_string).unwrap_or_default();
         let request = Request::builder()
             .method(method)
@@ -164,30 +213,20 @@ impl Instance {
             Some(token) => request.header(AUTHORIZATION, token),
             None => request,
         };
-        let request = request.body(Full::new(Bytes::from(body)))?;
+        Ok(request.body(Full::new(Bytes::from(body)))?)
+    }
+
+    async fn reach(&self) -> Result<Sender, Failure> {
         match &self.place {
             Place::Tcp(authority) => {
                 let stream = self.connected(TcpStream::connect(authority)).await?;
-                self.answered(self.send(stream, request)).await
+                self.converse(stream).await
             }
             Place::Unix(path) => {
                 let stream = self.connected(UnixStream::connect(path)).await?;
-                self.answered(self.send(stream, request)).await
+                self.converse(stream).await
             }
         }
-    }
-
-    async fn answered(
-        &self,
-        answer: impl Future<Output = Result<Value, Failure>>,
-    ) -> Result<Value, Failure> {
-        let in_time = timeout(self.patience, answer).await;
-        in_time.unwrap_or_else(|_| {
-            Err(Failure::Silent {
-                place: self.place.to_string(),
-                patience: self.patience,
-            })
-        })
     }
 
     async fn connected<S>(
@@ -200,20 +239,41 @@ impl Instance {
             .map_err(|source| self.no_instance(source))
     }
 
-    async fn send<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<Value, Failure>
+    async fn converse<S>(&self, stream: S) -> Result<Sender, Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let lost = |source| Failure::Lost {
-            place: self.place.to_string(),
-            source,
-        };
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(lost)?;
+            .map_err(|source| self.lost(source))?;
         // It ends with the runtime, which ends with the call.
         tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(lost)?;
+        Ok(sender)
+    }
+
+    async fn answered<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let in_time = timeout(self.patience, answer).await;
+        in_time.unwrap_or_else(|_| {
+            Err(Failure::Silent {
+                place: self.place.to_string(),
+                patience: self.patience,
+            })
+        })
+    }
+
+    async fn send(
+        &self,
+        sender: &mut Sender,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let response = sender.send_request(request).await;
+        response.map_err(|source| self.lost(source))
+    }
+
+    async fn read(&self, response: Response<Incoming>) -> Result<Value, Failure> {
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect();
         let foreign = || Failure::Foreign(self.place.to_string());
@@ -229,6 +289,13 @@ impl Instance {
                     answer: Value::String(text),
                 })
             }
+        }
+    }
+
+    fn lost(&self, source: hyper::Error) -> Failure {
+        Failure::Lost {
+            place: self.place.to_string(),
+            source,
         }
     }
 

@@ -16,6 +16,7 @@ pub mod schema;
 pub mod server;
 pub mod status;
 pub mod table;
+mod tail;
 
 use std::fmt::Display;
 use std::io::Write;

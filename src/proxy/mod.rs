@@ -20,6 +20,7 @@ pub mod relay;
 pub mod scratch;
 pub mod secure;
 pub mod stream;
+pub mod tail;
 pub mod upgrade;
 pub mod visit;
 pub mod wording;

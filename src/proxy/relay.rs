@@ -14,10 +14,12 @@ use tokio::time::Sleep;
 use crate::logic::reason::EndReason;
 use crate::logic::websocket::frame::Header;
 use crate::logic::websocket::{End, Output, Session, Side};
+use crate::state::registry::Asked;
 
 use super::account::Account;
 use super::scratch::{self, SCRATCH_BYTES};
 use super::stream::Stream;
+use super::tail::Tail;
 
 /// Chunks moved in one direction before other sessions of the worker get their turn.
 const CHUNKS_PER_TURN: usize = 8;
@@ -30,6 +32,8 @@ pub struct Relay {
     backend: Half,
     timer: Option<Pin<Box<Sleep>>>,
     account: Account,
+    /// Somebody watches.
+    tail: Option<Box<Tail>>,
     park_limit: usize,
     started: bool,
     ended: bool,
@@ -82,6 +86,7 @@ impl Relay {
             backend: Half::new(backend, backend_early),
             timer: None,
             account,
+            tail: None,
             park_limit,
             started: false,
             ended: false,
@@ -95,9 +100,9 @@ impl Relay {
             self.replay(Side::Client, cx, now);
             self.replay(Side::Backend, cx, now);
         }
-        if let Some(reason) = self.account.live().take_order() {
+        if let Some(asked) = self.account.live().take_calls() {
             self.account.live().register(cx.waker());
-            self.session.order(reason, now);
+            self.heed(asked, now);
         }
         let rests = Side::BOTH.map(|side| self.pump(side, cx, now) == Pumped::Rests);
         // Behind the pumps: what waits in a socket is heard before a late timer calls it silence.
@@ -116,6 +121,18 @@ impl Relay {
         let goes_on = |(side, rests): (Side, bool)| rests && self.may_pump(side);
         if Side::BOTH.into_iter().zip(rests).any(goes_on) {
             cx.waker().wake_by_ref();
+        }
+    }
+
+    fn heed(&mut self, asked: Asked, now: Instant) {
+        if let Some(tap) = asked.tap {
+            let tail = Box::new(Tail::begin(tap, &self.session));
+            if let Some(before) = self.tail.replace(tail) {
+                before.into_tap().replaced();
+            }
+        }
+        if let Some(reason) = asked.order {
+            self.session.order(reason, now);
         }
     }
 
@@ -184,6 +201,8 @@ impl Relay {
         scratch[start..Session::HEADROOM].copy_from_slice(held);
         let chunk = &mut scratch[start..Session::HEADROOM + read];
         let forward = self.session.receive(from, chunk, now);
+        self.tail
+            .take_if(|tail| !tail.passed(from, &chunk[..forward], now));
         self.deliver(from.other(), &chunk[..forward], cx, now);
         self.inject(Side::Client, cx, now);
         self.inject(Side::Backend, cx, now);
@@ -203,6 +222,9 @@ impl Relay {
     /// Sends the proxy's own frames that may go out to a side now.
     fn inject(&mut self, to: Side, cx: &mut Context<'_>, now: Instant) {
         while let Some(frame) = self.session.inject(to) {
+            if let Some(tail) = &mut self.tail {
+                tail.said(to, &frame, now);
+            }
             self.deliver(to, &frame, cx, now);
         }
     }
@@ -317,6 +339,9 @@ impl Relay {
         self.ended = true;
         self.account.publish(&self.session);
         self.account.closed(&self.session, end, now);
+        if let Some(tail) = self.tail.take() {
+            tail.into_tap().ended(end);
+        }
     }
 
     const fn half(&mut self, side: Side) -> &mut Half {

@@ -8,6 +8,7 @@ pub mod route;
 pub mod server;
 pub mod shared;
 pub mod snapshot;
+pub mod tap;
 #[cfg(test)]
 mod tests;
 pub mod upstream;

@@ -19,6 +19,7 @@ use crate::telemetry::traffic::{DATA_KINDS, DIRECTIONS, KINDS};
 
 use super::route::Route;
 use super::server::Server;
+use super::tap::Tap;
 
 /// Bits of a session id below its generation: worker and slab index.
 const WORKER_BITS: u32 = 10;
@@ -47,28 +48,54 @@ pub struct Live {
     pub opened: Instant,
     messages: [[AtomicU64; KINDS.len()]; DIRECTIONS.len()],
     bytes: [AtomicU64; DIRECTIONS.len()],
-    ordered: AtomicBool,
-    order: Mutex<Option<EndReason>>,
+    called: AtomicBool,
+    calls: Mutex<Calls>,
     waker: AtomicWaker,
+}
+
+/// What the control plane asks of a session.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// To end.
+    pub order: Option<EndReason>,
+    /// To be watched.
+    pub tap: Option<Box<Tap>>,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    ordered: Option<EndReason>,
+    news: Asked,
 }
 
 impl Live {
     /// Tells the session to end, and why. The first order stays; says whether this was it.
     pub fn order(&self, reason: EndReason) -> bool {
-        let mut order = lock(&self.order);
-        if order.is_some() {
+        let mut calls = lock(&self.calls);
+        if calls.ordered.is_some() {
             return false;
         }
-        *order = Some(reason);
-        drop(order);
-        self.ordered.store(true, Relaxed);
-        self.waker.wake();
+        calls.ordered = Some(reason);
+        calls.news.order = Some(reason);
+        drop(calls);
+        self.call();
         true
     }
 
     /// Whether it was told to end.
     pub fn is_ordered(&self) -> bool {
-        lock(&self.order).is_some()
+        lock(&self.calls).ordered.is_some()
+    }
+
+    /// Shows its frames from now on. Who watched before is replaced.
+    pub fn tap(&self, tap: Tap) {
+        lock(&self.calls).news.tap = Some(Box::new(tap));
+        self.call();
+    }
+
+    fn call(&self) {
+        self.called.store(true, Relaxed);
+        self.waker.wake();
     }
 
     /// Data messages that it has relayed so far, to the backend and to the client.
@@ -87,13 +114,13 @@ impl Live {
         self.bytes.each_ref().map(|bytes| bytes.load(Relaxed))
     }
 
-    /// The order that came since the last call. The session's task asks at each wake-up.
-    pub fn take_order(&self) -> Option<EndReason> {
-        if !self.ordered.load(Relaxed) {
+    /// What was asked of it since the last call. The session's task asks at each wake-up.
+    pub fn take_calls(&self) -> Option<Asked> {
+        if !self.called.load(Relaxed) {
             return None;
         }
-        self.ordered.store(false, Relaxed);
-        *lock(&self.order)
+        self.called.store(false, Relaxed);
+        Some(std::mem::take(&mut lock(&self.calls).news))
     }
 
     /// Publishes what the session has relayed so far, for itself and for its route. Only the
@@ -181,8 +208,8 @@ impl Registry {
             client,
             user,
             opened,
-            ordered: AtomicBool::new(false),
-            order: Mutex::default(),
+            called: AtomicBool::new(false),
+            calls: Mutex::default(),
             messages: Default::default(),
             bytes: Default::default(),
             waker: AtomicWaker::new(),

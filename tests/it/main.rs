@@ -57,6 +57,7 @@ mod slow_reader;
 mod smuggling;
 mod storm;
 mod support;
+mod tail;
 mod threads;
 mod tls;
 mod torture;

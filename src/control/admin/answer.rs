@@ -1,13 +1,15 @@
 //! Answers of the admin address.
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
-/// A body that is there as a whole.
-pub(super) type Body = Full<Bytes>;
+use super::tail::Lines;
+
+/// A body that is there as a whole, or one that goes on.
+pub(super) type Body = Either<Full<Bytes>, Lines>;
 
 /// Why a call of the API did nothing.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,10 @@ pub(super) enum Fault {
     Nothing(&'static str),
     #[error("the process is stopping")]
     Stopping,
+    #[error("{0}")]
+    Forbidden(&'static str),
+    #[error("{0}")]
+    Busy(&'static str),
 }
 
 impl Fault {
@@ -40,7 +46,8 @@ impl Fault {
                 StatusCode::BAD_REQUEST
             }
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Stopping | Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
         }
     }
 
@@ -62,7 +69,7 @@ pub(super) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Bo
 
 /// A body of this media type.
 pub(super) fn typed(status: StatusCode, media: &'static str, body: String) -> Response<Body> {
-    let mut response = Response::new(Full::from(body));
+    let mut response = Response::new(Either::Left(Full::from(body)));
     *response.status_mut() = status;
     response
         .headers_mut()

@@ -26,6 +26,19 @@ pub(super) fn query<B>(request: &Request<B>, name: &str) -> Option<String> {
     })
 }
 
+/// A parameter of the query that is true or false; false where it is missing.
+pub(super) fn flag<B>(request: &Request<B>, name: &'static str) -> Result<bool, Fault> {
+    match query(request, name).as_deref() {
+        Some("true" | "1" | "") => Ok(true),
+        None | Some("false" | "0") => Ok(false),
+        Some(value) => Err(Fault::Parameter {
+            what: name,
+            value: value.to_owned(),
+            rule: "neither true nor false",
+        }),
+    }
+}
+
 /// The body as JSON; an empty one is an empty object.
 pub(super) async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Fault> {
     let body = Limited::new(request.into_body(), MAX_BODY_BYTES).collect();

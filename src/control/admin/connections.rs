@@ -1,6 +1,7 @@
 //! The live WebSockets: listed a page at a time, closed one by one.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hyper::Request;
 use serde_json::{Value, json};
@@ -45,14 +46,19 @@ pub(super) fn list<B>(admin: &Admin, request: &Request<B>) -> Result<Value, Faul
 
 /// Closes one session.
 pub(super) fn kill(admin: &Admin, id: &str) -> Result<Value, Fault> {
-    let live = session_id(id).and_then(|id| admin.shared.registry.find(id));
-    let live = live.ok_or_else(|| Fault::Unknown {
-        kind: "connection",
-        name: id.to_owned(),
-    })?;
+    let live = find(admin, id)?;
     info!(id, client = %live.client, "killed by the operator");
     live.order(EndReason::Killed);
     Ok(json!({ "killed": live.id.to_string() }))
+}
+
+/// The session of this id.
+pub(super) fn find(admin: &Admin, id: &str) -> Result<Arc<Live>, Fault> {
+    let live = session_id(id).and_then(|id| admin.shared.registry.find(id));
+    live.ok_or_else(|| Fault::Unknown {
+        kind: "connection",
+        name: id.to_owned(),
+    })
 }
 
 /// Which sessions are asked for; what is `None` does not matter.

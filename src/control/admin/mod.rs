@@ -11,6 +11,7 @@ mod reload;
 mod routes;
 mod servers;
 mod show;
+mod tail;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use answer::Body;
 pub use live::Watchers;
 use patience::Patient;
 pub use routes::{ROUTES, Route};
+pub use tail::Tails;
 
 /// Admin connections served at a time; more wait in the kernel.
 const MAX_CONNECTIONS: usize = 64;
@@ -61,6 +63,10 @@ pub struct Admin {
     pub journal: Journal,
     /// The dashboards that watch.
     pub watchers: Watchers,
+    /// Those who watch one session.
+    pub tails: Tails,
+    /// Whether only this machine reaches it.
+    pub is_local: bool,
 }
 
 /// Serves the admin address until the future is dropped.

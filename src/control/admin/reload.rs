@@ -16,17 +16,7 @@ pub(super) async fn reload<B>(
     admin: &Admin,
     request: &Request<B>,
 ) -> Result<Response<Body>, Fault> {
-    let dry_run = match call::query(request, "dry_run").as_deref() {
-        Some("true" | "1" | "") => true,
-        None | Some("false" | "0") => false,
-        Some(value) => {
-            return Err(Fault::Parameter {
-                what: "dry_run",
-                value: value.to_owned(),
-                rule: "neither true nor false",
-            });
-        }
-    };
+    let dry_run = call::flag(request, "dry_run")?;
     let (answer, outcome) = oneshot::channel();
     let request = ReloadRequest { dry_run, answer };
     admin

@@ -13,7 +13,7 @@ use crate::telemetry::metrics::Descriptors;
 use super::access::Need;
 use super::answer::{Body, Fault, json, text, typed};
 use super::dashboard::{self, Part};
-use super::{Admin, call, connections, live, reload, servers, show};
+use super::{Admin, call, connections, live, reload, servers, show, tail};
 
 /// A route of the admin address.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +43,7 @@ enum Call {
     Config,
     Connections,
     Kill,
+    Tail,
     Reload,
     Server,
     Rebalance,
@@ -83,6 +84,8 @@ routes! {
         "Routes in file order.";
     GET "/api/v1/connections" Connections
         "Live WebSockets, a page at a time.";
+    GET "/api/v1/connections/{id}/tail" Tail
+        "One WebSocket's frames as they pass, a JSON object a line; `?payload=true` with the start of their payloads.";
     GET "/api/v1/live" Live
         "A WebSocket: what the dashboard shows, each second.";
     GET "/api/v1/config" Config
@@ -107,6 +110,7 @@ pub(super) fn need<B>(request: &Request<B>) -> Need {
     match fitting.next().map(|route| route.call) {
         Some(Call::Page | Call::Style | Call::Script) if is_read => Need::Nothing,
         Some(Call::Live) if is_read => Need::SameOrigin,
+        Some(Call::Tail) => Need::Token,
         _ if is_read => Need::Host,
         _ => Need::Token,
     }
@@ -157,6 +161,7 @@ async fn answer(
         (Call::Upstreams, _) => show::upstreams(admin),
         (Call::Routes, _) => show::routes(admin),
         (Call::Connections, _) => connections::list(admin, &request)?,
+        (Call::Tail, [id]) => return tail::tail(admin, &request, id),
         (Call::Kill, [id]) => connections::kill(admin, id)?,
         (Call::Server, [upstream, address]) => {
             servers::change(admin, upstream, address, call::body(request).await?)?
@@ -164,7 +169,7 @@ async fn answer(
         (Call::Rebalance, [upstream]) => {
             servers::rebalance(admin, upstream, call::body(request).await?).await?
         }
-        (Call::Kill | Call::Server | Call::Rebalance, _) => {
+        (Call::Kill | Call::Tail | Call::Server | Call::Rebalance, _) => {
             return Err(Fault::Nothing("the path lacks a name"));
         }
     };

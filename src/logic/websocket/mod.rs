@@ -15,6 +15,7 @@ mod sieve;
 mod speaker;
 mod tally;
 mod timing;
+mod trail;
 pub mod walker;
 
 pub use closing::{CloseFrom, End, Output};
@@ -23,6 +24,7 @@ pub use settings::{Extensions, OnExcess, Settings};
 pub use side::{Pair, Side};
 pub use speaker::{Reply, Speaker};
 pub use tally::{Carried, Tally};
+pub use trail::Trail;
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use super::peer::{Flow, Input, Peer};
 use super::settings::{Extensions, Settings};
 use super::side::{Pair, Side};
 use super::tally::Tally;
+use super::trail::Trail;
 use super::walker::Walker;
 use crate::logic::reason::EndReason;
 
@@ -227,6 +228,14 @@ impl Session {
     /// The last round trip of a ping of the proxy's to that side.
     pub fn ping_rtt(&self, side: Side) -> Option<Duration> {
         self.peers[side].heartbeat.rtt()
+    }
+
+    /// For somebody who follows what comes from that side and passes, from here on.
+    pub const fn trail(&self, from: Side) -> Trail {
+        match from {
+            Side::Client => self.peers.client.walker.trail(),
+            Side::Backend => self.peers.backend.walker.trail(),
+        }
     }
 
     fn may_ping(&self, to: Side) -> bool {

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::frame::{Expected, Header, MAX_CONTROL_PAYLOAD, Opcode, Violation, apply_mask};
 use super::tally::Carried;
+use super::trail::Trail;
 use crate::logic::reason::CloseCode;
 
 /// Where one direction of a session stands.
@@ -132,6 +133,19 @@ impl Walker {
     /// Whether the bytes so far end on a message border.
     pub const fn between_messages(&self) -> bool {
         self.message.is_none()
+    }
+
+    /// For somebody who follows from here on.
+    pub const fn trail(&self) -> Trail {
+        let expected = Expected {
+            masked: self.masked,
+            rsv1: self.rsv1,
+            in_message: match self.message {
+                Some(_) if self.remaining > 0 => !self.fin,
+                message => message.is_some(),
+            },
+        };
+        Trail::new(self.remaining, expected)
     }
 
     /// Takes the next step over `bytes`, which are not empty.
