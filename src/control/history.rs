@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use crate::logic::reason::EndReason;
 use crate::state::Shared;
+use crate::telemetry::process;
 use crate::telemetry::pulse::{Counts, Ends};
 use crate::telemetry::traffic::Totals;
 
@@ -126,7 +126,7 @@ impl History {
         let sample = Sample {
             at: u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX),
             websockets: shared.registry.len(),
-            memory_bytes: resident_bytes(),
+            memory_bytes: process::memory().1,
             parked_bytes: shared.metrics.parked_bytes.get(),
             ..Sample::between(&ring.last, &reading)
         };
@@ -209,7 +209,7 @@ impl Reading {
             traffic: shared.metrics.traffic.totals(),
             handshakes: pulse.handshakes.read(),
             pings: pulse.client_pings.read(),
-            cpu: cpu_time(),
+            cpu: process::cpu_time(),
             counted: Counted {
                 ends: pulse.ends(),
                 statuses: pulse.statuses(),
@@ -286,19 +286,6 @@ pub fn since_1970() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
-}
-
-/// CPU time that all threads have used.
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::try_from(time).unwrap_or_default()
-}
-
-fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: Option<u64> = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
-    let page_bytes = u64::try_from(rustix::param::page_size()).unwrap_or(0);
-    pages.unwrap_or(0).saturating_mul(page_bytes)
 }
 
 #[cfg(test)]

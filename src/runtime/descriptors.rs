@@ -29,14 +29,3 @@ pub fn sessions(limit: u64) -> usize {
     let sessions = (limit - reserved) / PER_SESSION;
     usize::try_from(sessions.max(1)).unwrap_or(usize::MAX)
 }
-
-/// Descriptors open now and the limit in force.
-pub fn usage() -> (i64, i64) {
-    // The directory handle itself is one of the entries.
-    let used = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() - 1);
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    (
-        i64::try_from(used).unwrap_or(i64::MAX),
-        i64::try_from(limit).unwrap_or(i64::MAX),
-    )
-}

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use prometheus::core::Collector;
-use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     Result,
@@ -11,6 +10,7 @@ use prometheus::{
 
 use super::expose;
 use super::families::{self, Family};
+use super::process::{ProcessFigures, Usage};
 use super::pulse::Pulse;
 use super::traffic::Traffic;
 
@@ -106,9 +106,7 @@ impl Metrics {
         gauge(&metrics.registry, &families::WORKERS)?.set(count);
         let build = gauges(&metrics.registry, &families::BUILD_INFO)?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        metrics
-            .registry
-            .register(Box::new(ProcessCollector::for_self()))?;
+        register(&metrics.registry, ProcessFigures::begin()?)?;
         Ok(metrics)
     }
 
@@ -116,23 +114,18 @@ impl Metrics {
     ///
     /// # Errors
     /// When a collector yields samples that do not fit its family.
-    pub fn scrape(&self, format: expose::Format, descriptors: Descriptors) -> Result<String> {
-        self.file_descriptors
-            .with_label_values(&["used"])
-            .set(descriptors.used);
-        self.file_descriptors
-            .with_label_values(&["limit"])
-            .set(descriptors.limit);
+    pub fn scrape(&self, format: expose::Format) -> Result<String> {
+        let usage = Usage::now();
+        for (kind, count) in [
+            ("used", usage.descriptors),
+            ("limit", usage.max_descriptors),
+        ] {
+            self.file_descriptors
+                .with_label_values(&[kind])
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
         expose::encode(&self.registry.gather(), format)
     }
-}
-
-/// How many file descriptors the process holds and may hold.
-#[derive(Clone, Copy, Debug)]
-#[expect(missing_docs, reason = "the words say it")]
-pub struct Descriptors {
-    pub used: i64,
-    pub limit: i64,
 }
 
 fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C> {

@@ -5,6 +5,7 @@ pub mod expose;
 pub mod families;
 pub mod log;
 pub mod metrics;
+pub mod process;
 pub mod pulse;
 pub mod traffic;
 

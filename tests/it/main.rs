@@ -43,6 +43,7 @@ mod heartbeats;
 mod interop;
 mod limits;
 mod metrics;
+mod monitoring;
 mod paced_drain;
 mod plain;
 mod plain_faults;

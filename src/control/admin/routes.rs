@@ -6,9 +6,7 @@ use hyper::header::{ACCEPT, ALLOW, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::task::spawn_blocking;
 
-use crate::runtime::descriptors;
 use crate::telemetry::expose::Format;
-use crate::telemetry::metrics::Descriptors;
 
 use super::access::Need;
 use super::answer::{Body, Fault, json, text, typed};
@@ -188,10 +186,9 @@ async fn metrics<B>(admin: &Admin, request: &Request<B>) -> Response<Body> {
         .get(ACCEPT)
         .and_then(|accept| accept.to_str().ok());
     let format = Format::from_accept(accept.unwrap_or_default());
-    let (used, limit) = descriptors::usage();
     let metrics = admin.shared.metrics.clone();
     // With tens of thousands of routes it takes a while, in which the control plane must go on.
-    let scrape = spawn_blocking(move || metrics.scrape(format, Descriptors { used, limit }));
+    let scrape = spawn_blocking(move || metrics.scrape(format));
     match scrape.await {
         Ok(Ok(exposition)) => typed(StatusCode::OK, format.content_type(), exposition),
         Ok(Err(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
