@@ -3,6 +3,7 @@
 // usage: socketio_puppet.js URL TRANSPORT[,TRANSPORT] ADDRESS
 'use strict';
 
+const readline = require('readline');
 const { io } = require('socket.io-client');
 const { say } = require('./cases');
 
@@ -22,3 +23,6 @@ socket.on('disconnect', (reason, details) => {
   say({ event: 'disconnect', reason, code: details && details.context && details.context.code });
 });
 socket.io.engine.on('upgrade', (transport) => say({ event: 'upgrade', transport: transport.name }));
+
+// Every line of input is something to say.
+readline.createInterface({ input: process.stdin }).on('line', (text) => socket.emit('echo', text, () => {}));

@@ -162,6 +162,7 @@ pub fn fields() -> Vec<Case> {
         .collect();
     let said = |reason: &str| asking(json!({ "reason": reason }));
     cases.extend(["Fine", "", "Not \"quite\" what (you) expect"].map(said));
+    cases.extend([1, 2, 5].map(|hints| asking(json!({ "hints": hints }))));
     // RFC 9112 section 4: nobody should read it, and a byte over 0x7e costs all of it.
     cases.push(said("Gr\u{fc}\u{df}e").but(|outcome| outcome.got.reason.clear()));
     cases
@@ -193,6 +194,7 @@ pub fn bodies() -> Vec<Case> {
             json!({ "chunks": ["one", "two"], "headers": [["Trailer", "X-Sum, X-More"]], "trailers": [["X-Sum", "1"], ["X-Sum", "2"], ["X-More", ""]] }),
             json!({ "chunks": [], "headers": [["Trailer", "X-Sum"]], "trailers": [["X-Sum", "1"]] }),
             json!({ "chunks": ["one"], "trailers": [["X-Unannounced", "1"]] }),
+            json!({ "chunks": ["one"], "hints": 1, "trailers": [["X-Sum", "1"]] }),
             json!({ "status": 404, "chunks": ["no", "where"] }),
             json!({ "status": 206, "headers": [["Content-Range", "bytes 0-3/10"]], "body": "0123" }),
             json!({ "status": 206, "headers": typed("multipart/byteranges; boundary=a"), "body": "--a\r\n\r\n0\r\n--a--\r\n" }),
