@@ -3,9 +3,11 @@
 
 mod answers;
 mod case;
+mod files;
 mod requests;
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::net::SocketAddr;
 
 use serde_json::Value;
@@ -201,25 +203,26 @@ impl Pair {
         let straight = straight.map(|outcome| case.expected(outcome));
         let through = self.through.take(case, &self.server);
         let same = straight.is_ok() && straight == through;
-        (!same).then(|| {
-            let lines = [format!("{straight:#?}"), format!("{through:#?}")];
-            let [straight, through] = lines
-                .each_ref()
-                .map(|text| text.lines().collect::<Vec<_>>());
-            let only = |these: &[&str], those: &[&str], mark: &str| {
-                let lines = these.iter().filter(|line| !those.contains(line));
-                lines
-                    .map(|line| format!("  {mark} {}\n", line.trim()))
-                    .collect::<String>()
-            };
-            let name = case.name();
-            let [less, more] = [
-                only(&straight, &through, "-"),
-                only(&through, &straight, "+"),
-            ];
-            format!("{name}{less}{more}")
-        })
+        (!same).then(|| compared(case, &straight, &through))
     }
+}
+
+/// A case, and the lines that only one of its outcomes has.
+fn compared(case: &Case, straight: &impl Debug, through: &impl Debug) -> String {
+    let lines = [format!("{straight:#?}"), format!("{through:#?}")];
+    let [straight, through] = lines
+        .each_ref()
+        .map(|text| text.lines().collect::<Vec<_>>());
+    let only = |these: &[&str], those: &[&str], mark: &str| {
+        let lines = these.iter().filter(|line| !those.contains(line));
+        let marked = lines.map(|line| format!("  {mark} {}\n", line.trim()));
+        marked.collect::<String>()
+    };
+    let [less, more] = [
+        only(&straight, &through, "-"),
+        only(&through, &straight, "+"),
+    ];
+    format!("{}{less}{more}", case.name())
 }
 
 impl Way {
@@ -230,24 +233,31 @@ impl Way {
         }
     }
 
+    /// Sends a case and reads the response, on the connection of the last one while it may be.
+    fn reply(&mut self, case: &Case) -> Option<Reply> {
+        let kept = self.kept.take();
+        // A server may close a kept connection without a word, as nginx does after a 412.
+        let answered = kept.and_then(|connection| Self::reply_on(connection, case));
+        let fresh = || Self::reply_on(Connection::open(self.address), case);
+        let (reply, connection) = answered.or_else(fresh)?;
+        self.kept = reply.kept.then_some(connection);
+        Some(reply)
+    }
+
+    fn reply_on(mut connection: Connection, case: &Case) -> Option<(Reply, Connection)> {
+        let reply = case.send(&mut connection)?;
+        Some((reply, connection))
+    }
+
     fn take(&mut self, case: &Case, server: &Server) -> Result<Outcome, String> {
         let mark = server.program.told().mark();
-        let mut connection = self
-            .kept
-            .take()
-            .unwrap_or_else(|| Connection::open(self.address));
-        let reply = case.send(&mut connection).ok_or("no response")?;
-        if reply.kept {
-            self.kept = Some(connection);
-        }
+        let reply = self.reply(case).ok_or("no response")?;
         // The server tells of a request before it answers, but on another pipe.
         let told = |line: &Line| line.str("event").is_some();
         let line = server.program.told().wait_for(mark, "a request", told);
         let seen = Seen::of(&line).ok_or_else(|| line.text().to_owned())?;
-        Ok(Outcome {
-            seen,
-            got: Got::of(reply),
-        })
+        let got = Got::of(reply);
+        Ok(Outcome { seen, got })
     }
 }
 

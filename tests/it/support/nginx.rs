@@ -14,7 +14,8 @@ use super::wait::wait_until;
 pub struct Nginx {
     /// The program itself.
     pub program: Program,
-    address: SocketAddr,
+    /// Where it listens.
+    pub address: SocketAddr,
     _reserved: Socket,
     _directory: TempDir,
 }
