@@ -1,6 +1,6 @@
 //! Checks of one key against another in the same section, made right after it is read.
 
-use super::model::WebSocket;
+use super::model::{ProxyProtocolIn, WebSocket};
 use super::raw::{Demand, Jwt, Listener, Pair, Route, ServerEntry, Upstream, UpstreamTls};
 use super::reader::Reader;
 use super::tree::{Node, Value};
@@ -11,6 +11,12 @@ pub(super) fn listener(listener: &mut Listener, node: &Node, reader: &mut Reader
     }
     if !Reader::says(node, "bind") {
         reader.wrong_at(&node.place, "has no bind", r#"write bind = "0.0.0.0:8080""#);
+    }
+    let demands = listener.proxy_protocol == ProxyProtocolIn::Require;
+    if demands && listener.trusted_proxies.is_empty() && !Reader::says(node, "trusted_proxies") {
+        let example = r#"write trusted_proxies = ["10.0.0.0/8"]"#;
+        let what = "lets nobody in without trusted_proxies";
+        reader.wrong_key(node, "proxy_protocol", what, example);
     }
     let Some(tls) = &listener.tls else { return };
     let table = table_at(node, "tls");

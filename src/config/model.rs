@@ -16,6 +16,7 @@ use crate::logic::auth::jwt;
 use crate::logic::balance;
 use crate::logic::endpoint::Endpoint;
 use crate::logic::limit::Rate;
+use crate::logic::proxy_header;
 use crate::logic::request::{OriginRule, Request};
 use crate::logic::route::{Accept, HostPattern, PathPattern, Terms};
 use crate::logic::websocket::Settings;
@@ -424,8 +425,8 @@ pub struct Upstream {
     pub receive_buffer_bytes: Option<usize>,
     /// TLS to the servers; `None` is plaintext.
     pub tls: Option<UpstreamTls>,
-    /// Whether a PROXY header is sent.
-    pub proxy_protocol: ProxyProtocolOut,
+    /// The PROXY header that is sent; `None` is none.
+    pub proxy_protocol: Option<proxy_header::Version>,
     /// Active checks; `None` is none.
     pub health_check: Option<HealthCheck>,
     /// Passive ejection; `None` is off.
@@ -483,15 +484,6 @@ pub enum OnServerDown {
 pub enum OnServerRemoved {
     Keep,
     Drain,
-}
-
-/// `upstream.proxy_protocol`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum ProxyProtocolOut {
-    Off,
-    V1,
-    V2,
 }
 
 /// `upstream.tls`.

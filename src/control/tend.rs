@@ -126,6 +126,7 @@ impl Checker {
         let probe = Probe {
             kind: self.check.kind,
             address: self.server.key.address.clone(),
+            proxy_protocol: self.upstream.settings.proxy_protocol,
             tls: self.tls.clone(),
             host: self.host(),
             path: Arc::clone(&self.check.path),

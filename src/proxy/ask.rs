@@ -10,6 +10,7 @@ use tokio::select;
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
+use crate::logic::endpoint::Ends;
 use crate::logic::refusal::{BackendFault, BackendTimeout, Refusal};
 use crate::logic::request::to_client::write_response;
 use crate::logic::request::{Framing, Malformed, Outbound, ResponseHead};
@@ -36,6 +37,8 @@ pub struct Ask<'a, W> {
     pub upstream: &'a Upstream,
     /// The request's head.
     pub outbound: Outbound<'a>,
+    /// Whom it is for.
+    pub ends: Ends,
     /// Its body, until a server has begun to take it.
     pub payload: Option<Payload>,
     /// How far the client is with it.
@@ -77,7 +80,7 @@ impl<W: AsyncWrite + Send + Unpin> Attempt for Ask<'_, W> {
                 outcome => return outcome.map_err(LinkFailure::of_kept),
             }
         }
-        let link = Link::open(pick, settings).await?;
+        let link = Link::open(pick, settings, self.ends).await?;
         // From here on it is a request in flight, which may take its time.
         pick.handshake = None;
         self.over(link).await.map_err(LinkFailure::of_new)

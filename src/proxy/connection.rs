@@ -2,18 +2,19 @@
 //! them becomes a tunnel or the connection ends.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::debug;
 
 use crate::logic::answer::Answer;
 use crate::logic::endpoint::Ends;
 use crate::logic::refusal::Refusal;
-use crate::logic::request::RequestHead;
+use crate::logic::request::{Client, RequestHead, Scheme};
 use crate::runtime::socket::Socket;
 use crate::runtime::workers::{Connection, Presence};
 use crate::state::Shared;
@@ -58,16 +59,12 @@ pub async fn serve(context: Context, connection: Connection) {
         // Accepted in the instant in which a reload took its listener away.
         return;
     };
-    let peer = ends.peer;
-    let socket = match Socket::adopt(socket, listener.settings.receive_buffer_bytes) {
-        Ok(socket) => socket,
+    let stream = match Socket::adopt(socket, listener.settings.receive_buffer_bytes) {
+        Ok(stream) => stream,
         Err(error) => {
-            debug!(%peer, %error, "connection lost at accept");
+            debug!(peer = %ends.peer, %error, "connection lost at accept");
             return;
         }
-    };
-    let Some(stream) = secure(&context.shared, &listener, socket, peer).await else {
-        return;
     };
     let client = ClientConnection {
         stream,
@@ -76,7 +73,7 @@ pub async fn serve(context: Context, connection: Connection) {
         listener,
         ends,
     };
-    client.serve(context).await;
+    client.begin(context).await;
 }
 
 /// What came of waiting for a request.
@@ -87,11 +84,11 @@ enum Waited {
     TimedOut,
 }
 
-/// A client connection between requests.
+/// A client connection between requests; before TLS, where that is spoken, over its bare socket.
 #[derive(Debug)]
-pub struct ClientConnection {
+pub struct ClientConnection<S = Stream> {
     /// Its bytes.
-    pub stream: Stream,
+    pub stream: S,
     /// What it sent and nobody read yet.
     pub inbox: Inbox,
     /// Counts it.
@@ -102,23 +99,82 @@ pub struct ClientConnection {
     pub ends: Ends,
 }
 
+impl<S> ClientConnection<S> {
+    /// The same connection over another stream, and the stream it had.
+    pub fn replace<T>(self, stream: T) -> (ClientConnection<T>, S) {
+        let client = ClientConnection {
+            stream,
+            inbox: self.inbox,
+            presence: self.presence,
+            listener: self.listener,
+            ends: self.ends,
+        };
+        (client, self.stream)
+    }
+
+    /// Counts a connection that was refused, or a request that met no route.
+    pub fn count_refused(&self, shared: &Shared, refusal: &Refusal) {
+        let labels = [self.listener.settings.name.as_ref(), refusal.word()];
+        shared
+            .metrics
+            .connections_refused
+            .with_label_values(&labels)
+            .inc();
+    }
+}
+
+impl ClientConnection<Socket> {
+    /// What comes before the first request: a PROXY header, TLS.
+    async fn begin(mut self, context: Context) {
+        let accepted = Instant::now();
+        let settings = &self.listener.settings;
+        let wait = match &settings.tls {
+            Some(tls) => tls.handshake_timeout,
+            None => settings.header_timeout,
+        };
+        let deadline = accepted + wait;
+        match self.introduce(deadline).await {
+            Ok(()) => {}
+            Err(Some(refusal)) => return self.turn_away(&context, accepted, &refusal).await,
+            Err(None) => return,
+        }
+        if let Some(client) = secure(&context.shared, self, deadline).await {
+            client.serve(context, accepted).await;
+        }
+    }
+
+    /// Refuses a connection that is not what it should be.
+    async fn turn_away(self, context: &Context, accepted: Instant, refusal: &Refusal) {
+        if self.listener.tls.is_some() {
+            // Who is about to speak TLS would take an answer in the clear for an attack.
+            debug!(peer = %self.ends.peer, refusal = refusal.word(), "connection refused");
+            return self.count_refused(&context.shared, refusal);
+        }
+        let (client, socket) = self.replace(());
+        let (client, ()) = client.replace(Stream::Plain(socket));
+        client.refuse(context, accepted, refusal).await;
+    }
+}
+
 impl ClientConnection {
-    async fn serve(mut self, context: Context) {
-        let mut wait = self.listener.settings.header_timeout;
-        let mut first = true;
+    /// Serves request after request. The time of the first one's head runs from accept, or the end
+    /// of TLS; a later one's from its first byte.
+    async fn serve(mut self, context: Context, accepted: Instant) {
+        let began = match self.stream.is_tls() {
+            true => Instant::now(),
+            false => accepted,
+        };
+        let mut first = Some(began);
+        let mut until = began + self.listener.settings.header_timeout;
         loop {
-            let began = Instant::now();
-            match self.wait_for_request(&context.shared, wait).await {
-                Waited::Bytes => {}
-                Waited::Ended => return self.linger().await,
-                Waited::TimedOut if first => {
+            match (self.wait_for_request(&context.shared, until).await, first) {
+                (Waited::Bytes, _) => {}
+                (Waited::TimedOut, Some(began)) => {
                     return self.refuse(&context, began, &Refusal::HeadTimeout).await;
                 }
-                Waited::TimedOut => return self.linger().await,
+                (Waited::TimedOut | Waited::Ended, _) => return self.linger().await,
             }
-            // The first head's time runs from accept, a later one's from its first byte.
-            let from = if first { began } else { Instant::now() };
-            first = false;
+            let from = first.take().unwrap_or_else(Instant::now);
             let deadline = from + self.listener.settings.header_timeout;
             let head = match self.head(deadline).await {
                 Ok(head) => head,
@@ -130,7 +186,7 @@ impl ClientConnection {
                 Next::End(client) => return client.linger().await,
                 Next::Gone => return,
             }
-            wait = self.listener.settings.keepalive_timeout;
+            until = Instant::now() + self.listener.settings.keepalive_timeout;
         }
     }
 
@@ -151,7 +207,7 @@ impl ClientConnection {
     }
 
     /// Waits for the first byte of a request; not for long while the process stops.
-    async fn wait_for_request(&mut self, shared: &Shared, wait: Duration) -> Waited {
+    async fn wait_for_request(&mut self, shared: &Shared, until: Instant) -> Waited {
         let first = self.inbox.first_byte(&mut self.stream);
         let stopping = async {
             shared.drained().await;
@@ -159,23 +215,13 @@ impl ClientConnection {
         };
         tokio::select! {
             biased;
-            comes = timeout(wait, first) => match comes {
+            comes = timeout_at(until, first) => match comes {
                 Ok(true) => Waited::Bytes,
                 Ok(false) => Waited::Ended,
                 Err(_) => Waited::TimedOut,
             },
             () = stopping => Waited::Ended,
         }
-    }
-
-    /// Counts a request that met no route.
-    pub fn count_refused(&self, shared: &Shared, refusal: &Refusal) {
-        let labels = [self.listener.settings.name.as_ref(), refusal.word()];
-        shared
-            .metrics
-            .connections_refused
-            .with_label_values(&labels)
-            .inc();
     }
 
     /// Sends an answer of the proxy's own. False when the client did not take it.
@@ -194,12 +240,33 @@ impl ClientConnection {
         matches!(timeout(ANSWER_TIMEOUT, write).await, Ok(Ok(())))
     }
 
+    /// How it was reached.
+    pub const fn scheme(&self) -> Scheme {
+        match self.stream.is_tls() {
+            true => Scheme::Https,
+            false => Scheme::Http,
+        }
+    }
+
     /// The port it came in on; of a unix socket, the one its scheme has by default.
-    pub fn port(&self) -> u16 {
-        match (self.ends.local.port(), self.stream.is_tls()) {
-            (0, true) => 443,
-            (0, false) => 80,
-            (port, _) => port,
+    pub const fn port(&self) -> u16 {
+        match self.ends.local.port() {
+            0 => self.scheme().default_port(),
+            port => port,
+        }
+    }
+
+    /// Whom a server is told that the connection to it is for.
+    pub fn on_behalf_of(&self, caller: &Client) -> Ends {
+        let Ends { peer, local } = self.ends;
+        // Of a client behind further proxies only the address is known.
+        let port = match peer.ip().to_canonical() == caller.address {
+            true => peer.port(),
+            false => 0,
+        };
+        Ends {
+            peer: SocketAddr::new(caller.address, port),
+            local,
         }
     }
 

@@ -4,11 +4,13 @@ use std::io;
 use std::sync::Arc;
 
 use rustix::io::Errno;
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tracing::{info, warn};
 
 use crate::config::model;
+use crate::logic::endpoint::Ends;
 use crate::logic::refusal::{BackendFault, BackendTimeout, Refusal, Shortage};
 use crate::runtime::socket::Socket;
 use crate::state::backend_tls::ServerTls;
@@ -57,14 +59,26 @@ impl DialError {
     }
 }
 
-/// Connects to the server that was picked within the upstream's `connect_timeout`, TLS included.
+/// Connects to the server that was picked within the upstream's `connect_timeout`, TLS included,
+/// and tells it first whom the connection is for, where it wants to know.
 ///
 /// # Errors
 /// [`DialError`], by whose fault it is.
-pub async fn dial(pick: &Pick, settings: &model::Upstream) -> Result<Stream, DialError> {
+pub async fn dial(
+    pick: &Pick,
+    settings: &model::Upstream,
+    ends: Ends,
+) -> Result<Stream, DialError> {
     let server = pick.ticket.server();
     let deadline = Instant::now() + settings.connect_timeout;
-    let connecting = Socket::connect(&server.key.address, settings.receive_buffer_bytes);
+    let connecting = async {
+        let receive_buffer_bytes = settings.receive_buffer_bytes;
+        let mut socket = Socket::connect(&server.key.address, receive_buffer_bytes).await?;
+        if let Some(version) = settings.proxy_protocol {
+            socket.write_all(&version.header(Some(ends))).await?;
+        }
+        Ok(socket)
+    };
     let socket = match timeout_at(deadline, connecting).await {
         Ok(Ok(socket)) => socket,
         Ok(Err(error)) if is_our_shortage(&error) => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::logic::auth::Identity;
+use crate::logic::endpoint::Ends;
 use crate::logic::request::{Client, Outbound, Request};
 use crate::logic::websocket::handshake::Offer;
 use crate::state::route::Route;
@@ -32,6 +33,8 @@ pub struct Errand {
     pub identity: Identity,
     /// The port it came in on.
     pub port: u16,
+    /// Whom a server is told that it is for, where it is told.
+    pub ends: Ends,
     /// When its head was there.
     pub received: Instant,
     /// What the access log is told.

@@ -8,7 +8,7 @@ use tracing::debug;
 use crate::logic::answer::Answer;
 use crate::logic::auth::{Identity, identify};
 use crate::logic::refusal::Refusal;
-use crate::logic::request::{Client, Framing, Request, RequestHead, Scheme};
+use crate::logic::request::{Client, Framing, Request, RequestHead};
 use crate::logic::websocket::handshake::Offer;
 use crate::state::route::Route;
 
@@ -64,6 +64,7 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
                 context: context.clone(),
                 upstream: Arc::clone(upstream),
                 port: client.port(),
+                ends: client.on_behalf_of(&caller),
                 request,
                 route,
                 caller,
@@ -116,16 +117,11 @@ fn count(route: &Route, request: &Request, status: u16, received: Instant) {
 
 /// Who sent the request, by the trusted chain.
 fn caller(client: &ClientConnection, request: &Request) -> Client {
-    let scheme = if client.stream.is_tls() {
-        Scheme::Https
-    } else {
-        Scheme::Http
-    };
     let trusted = &client.listener.settings.trusted_proxies;
     Client::of(
         request.head().fields(),
         client.ends.peer.ip(),
-        scheme,
+        client.scheme(),
         trusted,
     )
 }

@@ -4,6 +4,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::model;
+use crate::logic::endpoint::Ends;
 use crate::logic::refusal::{BackendFault, BackendTimeout, Refusal};
 use crate::logic::request::{Malformed, ResponseHead};
 use crate::state::server::Phase;
@@ -24,6 +25,8 @@ pub struct Knock<'a> {
     pub settings: &'a model::Upstream,
     /// The request's head.
     pub request: &'a [u8],
+    /// Whom it is for.
+    pub ends: Ends,
 }
 
 /// A server's answer, and the connection it came on.
@@ -41,7 +44,7 @@ impl Attempt for Knock<'_> {
     type Answer = Opened;
 
     async fn on(&mut self, pick: &mut Pick) -> Result<Opened, Failure> {
-        let mut stream = dial(pick, self.settings).await?;
+        let mut stream = dial(pick, self.settings, self.ends).await?;
         let deadline = Instant::now() + self.settings.handshake_timeout;
         let mut inbox = Inbox::default();
         let head = converse(&mut stream, &mut inbox, self.request, deadline).await?;

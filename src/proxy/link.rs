@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
 
 use crate::config::model;
+use crate::logic::endpoint::Ends;
 use crate::state::upstream::Pick;
 
 use super::attempt::{MAX_FIELDS, MAX_HEAD_BYTES};
@@ -37,12 +38,16 @@ struct Traffic {
 }
 
 impl Link {
-    /// Connects to the server that was picked.
+    /// Connects to the server that was picked; `ends` are the client's.
     ///
     /// # Errors
     /// [`DialError`], by whose fault it is.
-    pub async fn open(pick: &Pick, settings: &model::Upstream) -> Result<Self, DialError> {
-        let stream = dial(pick, settings).await?;
+    pub async fn open(
+        pick: &Pick,
+        settings: &model::Upstream,
+        ends: Ends,
+    ) -> Result<Self, DialError> {
+        let stream = dial(pick, settings, ends).await?;
         let traffic = Arc::new(Traffic::default());
         let watched = Watched {
             stream,

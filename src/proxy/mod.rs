@@ -10,6 +10,7 @@ pub mod exchange;
 pub mod feed;
 pub mod inbox;
 pub mod intake;
+pub mod introduction;
 pub mod knock;
 pub mod link;
 pub mod outlet;

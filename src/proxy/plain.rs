@@ -135,6 +135,7 @@ impl Errand {
                 pool: &self.context.pool,
                 upstream: &self.upstream,
                 outbound: self.outbound(&path, None),
+                ends: self.ends,
                 payload: Some(payload),
                 progress,
                 response_timeout: self.route.settings.http.response_timeout,

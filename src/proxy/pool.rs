@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
 
-use crate::config::model::{self, ProxyProtocolOut};
+use crate::config::model;
 use crate::state::server::{Server, ServerKey};
 
 use super::link::Link;
@@ -60,7 +60,7 @@ impl Pool {
         link: Link,
     ) {
         // A PROXY header names one client, for the whole connection.
-        let keeps = settings.proxy_protocol == ProxyProtocolOut::Off && settings.keepalive > 0;
+        let keeps = settings.proxy_protocol.is_none() && settings.keepalive > 0;
         if !keeps || link.is_closed() || server.is_leaving() {
             return;
         }

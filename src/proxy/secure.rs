@@ -1,32 +1,34 @@
 //! TLS with the client, where the listener has certificates.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls::HandshakeKind;
-use tokio::time::timeout;
+use rustls::{HandshakeKind, ServerConnection};
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use crate::runtime::socket::Socket;
 use crate::state::Shared;
-use crate::state::snapshot::Listener;
 
+use super::connection::ClientConnection;
 use super::stream::Stream;
 
-/// The client's stream once it is safe to speak on; `None` when there is nobody to speak to.
+/// The client once it is safe to speak with it; `None` when there is nobody to speak to.
 pub async fn secure(
     shared: &Shared,
-    listener: &Listener,
-    socket: Socket,
-    peer: SocketAddr,
-) -> Option<Stream> {
-    let (Some(config), Some(settings)) = (&listener.tls, &listener.settings.tls) else {
-        return Some(Stream::Plain(socket));
+    client: ClientConnection<Socket>,
+    deadline: Instant,
+) -> Option<ClientConnection> {
+    let (mut client, socket) = client.replace(());
+    let Some(config) = &client.listener.tls else {
+        return Some(client.replace(Stream::Plain(socket)).0);
     };
-    let handshake = TlsAcceptor::from(Arc::clone(config)).accept(socket);
+    let peer = client.ends.peer;
+    let early = client.inbox.take();
+    let acceptor = TlsAcceptor::from(Arc::clone(config));
+    let handshake = acceptor.accept_with(socket, |session| feed(session, &early));
     // The handshake's state is large and short-lived: it must not widen the connection's task.
-    let outcome = timeout(settings.handshake_timeout, Box::pin(handshake)).await;
+    let outcome = timeout_at(deadline, Box::pin(handshake)).await;
     let (stream, result) = match outcome {
         Ok(Ok(stream)) => {
             let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
@@ -41,7 +43,7 @@ pub async fn secure(
             (None, "timeout")
         }
     };
-    let name = listener.settings.name.as_ref();
+    let name = client.listener.settings.name.as_ref();
     shared
         .metrics
         .tls_handshakes
@@ -54,5 +56,17 @@ pub async fn secure(
             .with_label_values(&[name, "tls"])
             .inc();
     }
-    stream.map(|stream| Stream::Tls(Box::new(stream.into())))
+    let stream = Stream::Tls(Box::new(stream?.into()));
+    Some(client.replace(stream).0)
+}
+
+/// Gives the session what came behind a PROXY header. What is wrong with it shows again in the
+/// handshake, which tells the client.
+fn feed(session: &mut ServerConnection, mut early: &[u8]) {
+    // Asked for nothing, the session would see the end of the stream.
+    while !early.is_empty() && session.read_tls(&mut early).is_ok() {
+        if session.process_new_packets().is_err() {
+            return;
+        }
+    }
 }

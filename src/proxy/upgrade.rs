@@ -72,6 +72,7 @@ impl Errand {
         let mut knock = Knock {
             settings: &self.upstream.settings,
             request: &head,
+            ends: self.ends,
         };
         let shared = &self.context.shared;
         reach(shared, &self.upstream, &self.caller.key(), &mut knock).await

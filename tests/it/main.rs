@@ -48,6 +48,7 @@ mod paced_drain;
 mod plain;
 mod plain_faults;
 mod plain_streams;
+mod proxy_protocol;
 mod reasons;
 mod rebalance;
 mod reload;

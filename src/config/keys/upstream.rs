@@ -16,13 +16,12 @@ use crate::config::kind::number::{Count, Positive, Size, Time, ZeroIsNone};
 use crate::config::kind::section::{Braces, Key, Row, Section, Shape, Status, read_optional};
 use crate::config::kind::text::FileName;
 use crate::config::kind::{At, Describe, Flag, Kind, List, Maybe, Or, Word, Words, Written};
-use crate::config::model::{
-    HealthCheck, OnServerDown, OnServerRemoved, Passive, ProbeKind, ProxyProtocolOut,
-};
+use crate::config::model::{HealthCheck, OnServerDown, OnServerRemoved, Passive, ProbeKind};
 use crate::config::raw::{ServerEntry, Upstream, UpstreamTls};
 use crate::config::reader::Reader;
 use crate::config::tree::{Node, Value};
 use crate::logic::balance;
+use crate::logic::proxy_header::Version;
 
 pub(in crate::config) static UPSTREAM: Section<Upstream> = Section::<Upstream>::new(&[
     key!("balance" => balance, Words(&[
@@ -67,10 +66,10 @@ pub(in crate::config) static UPSTREAM: Section<Upstream> = Section::<Upstream>::
         "`SO_RCVBUF` of sockets to the servers; bounds what the kernel holds for a client that stalls."),
     optional!("tls" => tls, TLS, Acts, "TLS to the servers; no table is plaintext."),
     key!("proxy_protocol" => proxy_protocol, Words(&[
-        ("off", Word::Is(ProxyProtocolOut::Off)),
-        ("v1", Word::Is(ProxyProtocolOut::V1)),
-        ("v2", Word::Is(ProxyProtocolOut::V2)),
-    ]), Later, "Whether a PROXY header is sent."),
+        ("off", Word::Is(None)),
+        ("v1", Word::Is(Some(Version::V1))),
+        ("v2", Word::Is(Some(Version::V2))),
+    ]), Acts, "The PROXY header that servers are sent first on every connection, health checks included."),
     optional!("health_check" => health_check, HEALTH_CHECK, Acts, "Active checks; no table is none."),
     table!("passive" => passive, PASSIVE, Acts, "Servers that fail requests are left out for a while; never the last one."),
 ])

@@ -11,13 +11,14 @@ use super::defaults;
 use super::kind::Placed;
 use super::model::{
     Access, Admin, Headers, HealthCheck, Http, Limit, Log, OnServerDown, OnServerRemoved, Passive,
-    ProxyProtocolIn, ProxyProtocolOut, Server, ServerAddress, TlsVersion, WebSocket,
+    ProxyProtocolIn, Server, ServerAddress, TlsVersion, WebSocket,
 };
 use super::source::Place;
 use crate::logic::auth::Source;
 use crate::logic::auth::signature::Algorithm;
 use crate::logic::balance;
 use crate::logic::endpoint::Endpoint;
+use crate::logic::proxy_header;
 use crate::logic::route::{Accept, HostPattern, PathPattern};
 use crate::logic::websocket::handshake::Strictness;
 
@@ -161,7 +162,7 @@ pub(super) struct Upstream {
     pub(super) resolve: Option<Duration>,
     pub(super) receive_buffer_bytes: Option<usize>,
     pub(super) tls: Option<UpstreamTls>,
-    pub(super) proxy_protocol: ProxyProtocolOut,
+    pub(super) proxy_protocol: Option<proxy_header::Version>,
     pub(super) health_check: Option<HealthCheck>,
     pub(super) passive: Passive,
 }
@@ -280,7 +281,7 @@ impl Default for Upstream {
             resolve: Some(defaults::RESOLVE),
             receive_buffer_bytes: Some(defaults::UPSTREAM_RECEIVE_BUFFER_BYTES),
             tls: None,
-            proxy_protocol: ProxyProtocolOut::Off,
+            proxy_protocol: None,
             health_check: None,
             passive: Passive::default(),
         }

@@ -11,11 +11,12 @@ mod websocket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::model::ProbeKind;
 use crate::logic::endpoint::Endpoint;
+use crate::logic::proxy_header::Version;
 use crate::state::backend_tls::ServerTls;
 
 pub use error::ProbeError;
@@ -32,6 +33,8 @@ pub struct Probe {
     pub kind: ProbeKind,
     /// Where.
     pub address: Endpoint,
+    /// The PROXY header that it expects, of a connection of our own.
+    pub proxy_protocol: Option<Version>,
     /// TLS with it, where that is spoken.
     pub tls: Option<Arc<ServerTls>>,
     /// The `Host` of the question.
@@ -71,7 +74,12 @@ impl Probe {
     }
 
     async fn connect(&self) -> Result<Box<dyn Stream>, ProbeError> {
-        let socket = tcp::connect(&self.address).await?;
+        let mut socket = tcp::connect(&self.address).await?;
+        if let Some(version) = self.proxy_protocol {
+            let header = version.header(None);
+            let sent = socket.write_all(&header).await;
+            sent.map_err(|source| ProbeError::Broken { source })?;
+        }
         match &self.tls {
             None => Ok(Box::new(socket)),
             Some(tls) => Ok(Box::new(tls::connect(socket, tls).await?)),

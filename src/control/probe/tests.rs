@@ -3,7 +3,6 @@
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -27,6 +26,7 @@ async fn probe<F: Future<Output = ()> + Send + 'static>(
     Probe {
         kind,
         address,
+        proxy_protocol: None,
         tls: None,
         host,
         path: Arc::from("/ws"),
@@ -124,6 +124,7 @@ async fn a_port_that_nobody_serves_fails_every_check() {
         let result = Probe {
             kind,
             address: address.clone(),
+            proxy_protocol: None,
             tls: None,
             host,
             path,
@@ -295,6 +296,7 @@ async fn a_real_websocket_server_passes() {
     Probe {
         kind: ProbeKind::WebSocket,
         address,
+        proxy_protocol: None,
         tls: None,
         host,
         path,

@@ -90,7 +90,9 @@ impl fmt::Display for ClientKey {
     }
 }
 
-fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+/// Whether the word of a peer with this address counts.
+pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    let address = address.to_canonical();
     trusted.iter().any(|net| net.contains(&address))
 }
 

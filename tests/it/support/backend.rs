@@ -128,9 +128,14 @@ impl Backend {
 
     /// Everything that connection `number` received so far, as far as its script read it.
     pub fn received(&self, number: usize) -> String {
+        String::from_utf8_lossy(&self.received_bytes(number)).into_owned()
+    }
+
+    /// The same, as it came.
+    pub fn received_bytes(&self, number: usize) -> Vec<u8> {
         let record = Arc::clone(&self.visits.lock().unwrap()[number]);
         let bytes = record.lock().unwrap();
-        String::from_utf8_lossy(&bytes).into_owned()
+        bytes.clone()
     }
 }
 

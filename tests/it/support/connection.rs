@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use socket2::{Domain, Socket, Type};
 
 use super::frame::Frame;
 use super::wait::PATIENCE;
@@ -43,9 +44,21 @@ impl Connection {
 
     /// Connects over TLS as `config` says.
     pub fn open_tls(address: SocketAddr, name: &str, config: Arc<ClientConfig>) -> Self {
-        let tcp = Self::open(address);
-        let Stream::Plain(tcp) = tcp.stream else {
-            unreachable!("opened without TLS")
+        Self::open(address).secured(name, config)
+    }
+
+    /// Connects over TCP from another address of this machine.
+    pub fn open_from(source: [u8; 4], address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Self::over(socket.into())
+    }
+
+    /// The same, with TLS over it from here on.
+    pub fn secured(self, name: &str, config: Arc<ClientConfig>) -> Self {
+        let Stream::Plain(tcp) = self.stream else {
+            panic!("TLS already")
         };
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let session = ClientConnection::new(config, name).unwrap();
@@ -106,14 +119,24 @@ impl Connection {
 
     /// Sends the first flight of the TLS handshake one byte per segment.
     pub fn dribble_handshake(&mut self) {
+        for byte in self.hello() {
+            self.tcp().write_all(&[byte]).unwrap();
+        }
+    }
+
+    /// Sends bytes in the clear and the first flight of the TLS handshake in one segment.
+    pub fn send_before_handshake(&mut self, bytes: &[u8]) {
+        let segment = [bytes, &self.hello()].concat();
+        self.tcp().write_all(&segment).unwrap();
+    }
+
+    fn hello(&mut self) -> Vec<u8> {
         let Stream::Tls(tls) = &mut self.stream else {
             panic!("a plain connection")
         };
         let mut hello = Vec::new();
         tls.conn.write_tls(&mut hello).unwrap();
-        for byte in hello {
-            tls.sock.write_all(&[byte]).unwrap();
-        }
+        hello
     }
 
     /// Sends the first flight of the TLS handshake in records of so many bytes each.

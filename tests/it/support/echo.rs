@@ -291,6 +291,7 @@ async fn converse(mut stream: impl Stream, me: SocketAddr, seen: &Seen) -> io::R
         if field(&head, "upgrade").is_some() {
             let answer = switching_protocols(&head, &greeting(&head, me));
             stream.write_all(answer.as_bytes()).await?;
+            stream.flush().await?;
             return echo(&mut stream, unread).await;
         }
         let answer = format!(
@@ -298,6 +299,7 @@ async fn converse(mut stream: impl Stream, me: SocketAddr, seen: &Seen) -> io::R
             head.len()
         );
         stream.write_all(answer.as_bytes()).await?;
+        stream.flush().await?;
     }
 }
 
@@ -336,6 +338,7 @@ async fn echo(stream: &mut impl Stream, mut unread: Vec<u8>) -> io::Result<()> {
                 ..frame
             };
             stream.write_all(&answer.encode()).await?;
+            stream.flush().await?;
             if opcode == CLOSE {
                 return stream.shutdown().await;
             }
