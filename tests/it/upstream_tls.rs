@@ -87,6 +87,20 @@ fn messages_of_every_size_come_back_over_tls_on_both_sides() {
     socket.close();
 }
 
+#[test]
+fn plain_requests_share_a_connection_over_tls() {
+    let authority = Authority::new();
+    let (echo, lines) = good_server(&authority);
+    let setup = over_tls(&echo, &lines).with("server", "workers = 1");
+    let proxy = Tidegate::start(&setup);
+    let mut client = proxy.connect();
+    for _ in 0..5 {
+        client.send(Request::get("/").bytes());
+        assert_eq!(client.answer().status, 200);
+    }
+    assert_eq!(echo.tls_handshakes().len(), 1);
+}
+
 /// What a server shows, and how it is to be believed.
 struct Showing {
     what: &'static str,
