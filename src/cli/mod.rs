@@ -17,6 +17,7 @@ pub mod server;
 pub mod status;
 pub mod table;
 mod tail;
+pub mod upgrade;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -40,8 +41,9 @@ pub struct ConfigFile {
 
 /// Says on standard error what went wrong; exit code 1.
 fn fail(error: &dyn Display) -> ExitCode {
-    // Nobody is left to hear that standard error is closed.
-    let _ = writeln!(std::io::stderr(), "tidegate: {error}");
+    // In one piece: after an upgrade two processes write to the same place. Nobody is left to
+    // hear that it is closed.
+    let _ = std::io::stderr().write_all(format!("tidegate: {error}\n").as_bytes());
     ExitCode::FAILURE
 }
 

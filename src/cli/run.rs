@@ -8,7 +8,8 @@ use crate::control::reload::Source;
 use super::{ConfigFile, fail};
 
 /// Serve in the foreground. SIGHUP reloads the configuration, SIGUSR1 reopens the access log,
-/// SIGTERM and SIGQUIT drain and stop; SIGINT, or a second SIGTERM, stops now.
+/// SIGUSR2 upgrades the binary in place, SIGTERM and SIGQUIT drain and stop; SIGINT, or a second
+/// SIGTERM, stops now.
 #[derive(clap::Args, Debug)]
 pub struct Run {
     #[command(flatten)]

@@ -61,6 +61,8 @@ pub const ACCESS_LOG_QUEUE: usize = 8192;
 /// Bytes of a text in the access log that a peer chose; what is longer is cut and marked.
 pub const ACCESS_LOG_TEXT_BYTES: usize = 1024;
 
+/// `server.upgrade_drain`.
+pub const UPGRADE_DRAIN: Option<Duration> = Some(seconds(600));
 /// `server.shutdown_grace`.
 pub const SHUTDOWN_GRACE: Duration = seconds(30);
 
@@ -124,6 +126,7 @@ impl Default for Server {
         Self {
             workers: None,
             shutdown_grace: SHUTDOWN_GRACE,
+            upgrade_drain: UPGRADE_DRAIN,
             watch: false,
             max_connections: None,
         }

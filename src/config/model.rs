@@ -64,6 +64,8 @@ pub struct Server {
     pub workers: Option<NonZeroU16>,
     /// How long a stop may take.
     pub shutdown_grace: Duration,
+    /// Over how long sessions end after an upgrade; `None` leaves them to their ends.
+    pub upgrade_drain: Option<Duration>,
     /// Reload when a file changes.
     pub watch: bool,
     /// Most client connections; `None` is what the file-descriptor limit allows.

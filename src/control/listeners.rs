@@ -15,6 +15,8 @@ use crate::runtime::listen::ListenSocket;
 use crate::runtime::workers::Workers;
 use crate::telemetry::Metrics;
 
+use super::upgrade::Offer;
+
 type Key = (Arc<str>, Endpoint);
 
 /// All listening sockets, by listener and configured address.
@@ -79,7 +81,8 @@ impl Listeners {
             for address in &listener.bind {
                 let key = (Arc::clone(&listener.name), address.clone());
                 if !self.accepting.contains_key(&key) {
-                    let socket = self.inherit_or_bind(address, listener.socket_mode);
+                    let mode = listener.socket_mode;
+                    let socket = self.socket(&listener.name, address, mode);
                     let socket = socket.map_err(|source| BindError {
                         listener: Arc::clone(&listener.name),
                         address: address.clone(),
@@ -132,6 +135,22 @@ impl Listeners {
         self.accepting.iter().map(address).collect()
     }
 
+    /// The sockets in force, for a process that takes this one's place.
+    pub fn offers(&self) -> Vec<Offer> {
+        let offer = |((name, bind), accepting): (&Key, &Accepting)| Offer {
+            name: Arc::clone(name),
+            bind: bind.to_string(),
+            socket: accepting.socket.clone(),
+        };
+        self.accepting.iter().map(offer).collect()
+    }
+
+    /// Makes the sockets that a predecessor handed over this process's own. What no listener took
+    /// is closed.
+    pub fn own_inherited(&mut self) {
+        std::mem::take(&mut self.inherited).own();
+    }
+
     /// Closes every socket; live connections stay.
     pub fn close(&mut self) {
         for (_, accepting) in self.accepting.drain() {
@@ -139,8 +158,12 @@ impl Listeners {
         }
     }
 
-    // A listener that is only renamed keeps its socket and what waits in it.
-    fn inherit_or_bind(&self, address: &Endpoint, mode: u32) -> io::Result<ListenSocket> {
+    /// A socket for this address of the listener `name`: one that is there already, or a new one.
+    ///
+    /// # Errors
+    /// Whatever the kernel says.
+    pub fn socket(&self, name: &str, address: &Endpoint, mode: u32) -> io::Result<ListenSocket> {
+        // A listener that is only renamed keeps its socket and what waits in it.
         let is_any_port = matches!(address, Endpoint::Tcp(address) if address.port() == 0);
         let renamed = self
             .accepting
@@ -148,7 +171,7 @@ impl Listeners {
             .find(|(key, _)| key.1 == *address && !is_any_port);
         let there = renamed.map(|(_, accepting)| accepting.socket.duplicate());
         there
-            .or_else(|| self.inherited.find(address))
+            .or_else(|| self.inherited.find(name, address))
             .unwrap_or_else(|| ListenSocket::bind(address, mode))
     }
 

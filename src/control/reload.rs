@@ -21,7 +21,7 @@ use crate::telemetry::log::LogControl;
 use super::consequence::{Consequence, Plan, leaving};
 use super::drain::Drains;
 use super::journal::Journal;
-use super::listeners::{BindError, Listeners};
+use super::listeners::{BindError, Bound, Listeners};
 use super::prepare::{access_log, check_access_log, prepare};
 use super::tend::{server_left, server_stays, tend};
 use super::watch::{Watch, fingerprint};
@@ -158,20 +158,14 @@ impl Reloader {
         outcome
     }
 
-    /// Starts what belongs to the snapshot in force: sockets, names, health checks.
-    ///
-    /// # Errors
-    /// The address that can't be bound.
-    pub fn start(&mut self) -> Result<(), BindError> {
+    /// Starts what belongs to the snapshot in force: these sockets, names, health checks.
+    pub fn start(&mut self, bound: Bound) {
         let snapshot = self.shared.snapshot();
-        let bound = self.listeners.bind(&snapshot.config)?;
         self.listeners.put_in_force(bound);
-        self.listeners.warn_of_unused();
         self.tend(&snapshot);
         self.watch(&snapshot.config, None);
         warn_of_insecure(&snapshot.config);
         self.stamp(true);
-        Ok(())
     }
 
     /// Does everything that a reload does, up to the point of no return.

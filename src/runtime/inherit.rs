@@ -1,5 +1,5 @@
-//! Listening sockets that were there before this process: those that the service manager passes
-//! (socket activation, sd_listen_fds(3)).
+//! Listening sockets that were there before this process: passed by the service manager (socket
+//! activation, sd_listen_fds(3)) or by the process whose place this one takes.
 
 use std::env;
 use std::io;
@@ -11,11 +11,18 @@ use crate::logic::endpoint::Endpoint;
 
 use super::listen::ListenSocket;
 
-/// Sockets to take instead of binding. They stay here too, so that a listener that went finds its
-/// own again when it comes back: the service manager never lets go of it.
+/// Sockets to take instead of binding.
 #[derive(Debug, Default)]
 pub struct Inherited {
-    sockets: Vec<(String, ListenSocket)>,
+    sockets: Vec<Passed>,
+}
+
+#[derive(Debug)]
+struct Passed {
+    name: String,
+    /// What a configuration calls its address.
+    bind: String,
+    socket: ListenSocket,
 }
 
 /// A descriptor that was passed and is no socket to listen on.
@@ -36,35 +43,47 @@ impl Inherited {
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':').map(str::to_owned);
         let mut passed = ListenFd::from_env();
-        let count = passed.len();
-        let adopt = |index| {
+        let mut inherited = Self::default();
+        for index in 0..passed.len() {
             let name = names.next().unwrap_or_default();
             match adopt(&mut passed, index) {
-                Ok(socket) => Ok((name, socket)),
-                Err(source) => Err(Unusable { name, source }),
+                Ok(socket) => inherited.add(name, socket.endpoint().to_string(), socket),
+                Err(source) => return Err(Unusable { name, source }),
             }
-        };
-        let sockets = (0..count).map(adopt).collect::<Result<_, _>>()?;
-        Ok(Self { sockets })
+        }
+        Ok(inherited)
     }
 
-    /// The socket for this address, under a descriptor of its own, where there is one.
-    pub fn find(&self, address: &Endpoint) -> Option<io::Result<ListenSocket>> {
-        let fits = |(_, socket): &&(String, ListenSocket)| socket.endpoint() == address;
-        self.sockets
-            .iter()
-            .find(fits)
-            .map(|(_, socket)| socket.duplicate())
+    /// One more socket.
+    pub fn add(&mut self, name: String, bind: String, socket: ListenSocket) {
+        self.sockets.push(Passed { name, bind, socket });
+    }
+
+    /// The socket for this address of this listener, under a descriptor of its own, where there is
+    /// one. It stays here too, so that a listener that went finds its own again when it comes back:
+    /// a service manager never lets go of it.
+    pub fn find(&self, name: &str, address: &Endpoint) -> Option<io::Result<ListenSocket>> {
+        let bind = address.to_string();
+        // Port 0 says nothing of which socket is meant.
+        let is_any_port = matches!(address, Endpoint::Tcp(address) if address.port() == 0);
+        let fits = |passed: &&Passed| passed.bind == bind && (!is_any_port || passed.name == name);
+        let passed = self.sockets.iter().find(fits)?;
+        Some(passed.socket.duplicate())
+    }
+
+    /// From now on they are this process's and nobody else's.
+    pub fn own(self) {
+        for passed in self.sockets {
+            passed.socket.own_file(true);
+        }
     }
 
     /// The sockets at other addresses than these, with the names they were passed under.
-    pub fn beside<'a>(
-        &'a self,
-        wanted: &'a [Endpoint],
-    ) -> impl Iterator<Item = (&'a str, &'a Endpoint)> {
+    pub fn beside(&self, taken: &[Endpoint]) -> impl Iterator<Item = (&str, &Endpoint)> {
         let sockets = self.sockets.iter();
-        let named = sockets.map(|(name, socket)| (name.as_str(), socket.endpoint()));
-        named.filter(|(_, address)| !wanted.contains(address))
+        sockets
+            .map(|passed| (passed.name.as_str(), passed.socket.endpoint()))
+            .filter(|(_, address)| !taken.contains(address))
     }
 }
 

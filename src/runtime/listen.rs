@@ -3,9 +3,11 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rustix::fs::Mode;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -46,6 +48,8 @@ enum Listener {
 struct SocketFile {
     path: Arc<Path>,
     identity: (u64, u64),
+    /// Whether this process is the one to take it away.
+    is_ours: AtomicBool,
 }
 
 impl ListenSocket {
@@ -93,6 +97,32 @@ impl ListenSocket {
         Ok(listening)
     }
 
+    /// Takes over a socket, and the file that another process made for it, from the moment on when
+    /// [`Self::own_file`] says so.
+    ///
+    /// # Errors
+    /// When it does not listen, or the file is gone.
+    pub fn adopt_with_file(socket: Socket) -> io::Result<Self> {
+        let listening = Self::adopt(socket)?;
+        let file = match &listening.endpoint {
+            Endpoint::Tcp(_) => None,
+            Endpoint::Unix(path) => Some(Arc::new(SocketFile::at(path, false)?)),
+        };
+        Ok(Self { file, ..listening })
+    }
+
+    /// Whether there is a file that goes with the socket.
+    pub const fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Says whether this process is the one that takes the file away.
+    pub fn own_file(&self, is_ours: bool) {
+        if let Some(file) = &self.file {
+            file.is_ours.store(is_ours, Relaxed);
+        }
+    }
+
     /// The file of a unix socket stays: who made it takes it away.
     fn of(socket: Socket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
@@ -113,7 +143,7 @@ impl ListenSocket {
         // The file is born with these less the umask's, so that it is never open to more.
         rustix::fs::fchmod(&socket, Mode::from_raw_mode(mode))?;
         socket.bind(&SockAddr::unix(path)?)?;
-        let file = SocketFile::at(path)?;
+        let file = SocketFile::at(path, true)?;
         let listening = Self {
             file: Some(Arc::new(file)),
             ..Self::of(socket)?
@@ -167,6 +197,12 @@ impl ListenSocket {
     }
 }
 
+impl AsFd for ListenSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 impl ControlListener {
     /// The next connection.
     ///
@@ -202,17 +238,19 @@ fn clear_away(path: &Path) -> io::Result<()> {
 }
 
 impl SocketFile {
-    fn at(path: &Arc<Path>) -> io::Result<Self> {
+    fn at(path: &Arc<Path>, is_ours: bool) -> io::Result<Self> {
         Ok(Self {
             path: Arc::clone(path),
             identity: identity(path)?,
+            is_ours: AtomicBool::new(is_ours),
         })
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+        let is_ours = *self.is_ours.get_mut();
+        if is_ours && identity(&self.path).is_ok_and(|found| found == self.identity) {
             // A directory that lets it stay is no reason not to stop.
             let _ = fs::remove_file(&self.path);
         }

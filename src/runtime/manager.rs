@@ -16,10 +16,13 @@ const SIGNS_OF_LIFE: u32 = 3;
 /// Time to end that is asked for beyond what the drain may take.
 const LAST_STEPS: Duration = Duration::from_secs(10);
 
-/// The manager, as long as this process is the one it looks at; dropping it ends the signs of life.
+/// The manager as this process sees it.
 #[derive(Debug)]
 pub struct Manager {
-    _life: JoinSet<()>,
+    /// The task that shows the watchdog life.
+    life: JoinSet<()>,
+    /// Whether this process is the one that the manager looks at.
+    is_main: bool,
 }
 
 impl Manager {
@@ -29,12 +32,15 @@ impl Manager {
         if let Some(interval) = sd_notify::watchdog_enabled() {
             life.spawn(show_life(interval / SIGNS_OF_LIFE, Arc::clone(workers)));
         }
-        Self { _life: life }
+        Self {
+            life,
+            is_main: true,
+        }
     }
 
     /// The process serves.
     pub fn ready(&self) {
-        tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
+        self.tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
     }
 
     /// A reload begins.
@@ -42,7 +48,7 @@ impl Manager {
         let mut state = vec![NotifyState::Reloading, NotifyState::Status("reloading")];
         // Without the time a manager that waits for the reload's end could take an old word for it.
         state.extend(NotifyState::monotonic_usec_now());
-        tell(&state);
+        self.tell(&state);
     }
 
     /// A reload is over.
@@ -52,18 +58,31 @@ impl Manager {
         } else {
             "serving; the last reload was refused, the log says why"
         };
-        tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+        self.tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    }
+
+    /// Another process is the main one from now on; this one says nothing more.
+    pub fn hand_over(&mut self, pid: u32) {
+        self.life.abort_all();
+        self.tell(&[NotifyState::MainPid(pid)]);
+        self.is_main = false;
     }
 
     /// The process stops and may take so long.
     pub fn stopping(&self, grace: Duration) {
         let time = (grace + LAST_STEPS).as_micros();
         let time = u32::try_from(time).unwrap_or(u32::MAX);
-        tell(&[
+        self.tell(&[
             NotifyState::Stopping,
             NotifyState::ExtendTimeoutUsec(time),
             NotifyState::Status("stopping"),
         ]);
+    }
+
+    fn tell(&self, state: &[NotifyState<'_>]) {
+        if self.is_main {
+            tell(state);
+        }
     }
 }
 

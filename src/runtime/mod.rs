@@ -2,6 +2,7 @@
 
 pub mod acceptor;
 pub mod descriptors;
+pub mod handover;
 pub mod inherit;
 pub mod listen;
 pub mod manager;

@@ -15,6 +15,8 @@ pub enum Order {
     StopNow,
     /// `SIGUSR1`: open the access log's file anew, the old one was renamed.
     ReopenLogs,
+    /// `SIGUSR2`: start the binary anew and give it the place.
+    Upgrade,
 }
 
 /// The signals of the process; while it lives none of them ends it.
@@ -46,18 +48,22 @@ impl Signals {
 
     /// The next order.
     pub async fn next(&mut self) -> Order {
-        loop {
-            tokio::select! {
-                _ = self.hangup.recv() => return Order::Reload,
-                _ = self.terminate.recv() => return Order::Stop,
-                _ = self.quit.recv() => return Order::Stop,
-                _ = self.interrupt.recv() => return Order::StopNow,
-                _ = self.user1.recv() => return Order::ReopenLogs,
-                // The upgrade in place is not in this version; dying of it would be worse.
-                _ = self.user2.recv() => {
-                    tracing::warn!("SIGUSR2: the upgrade in place is not available in this version");
-                }
-            }
+        self.heard(true).await
+    }
+
+    /// The next order that is no reload; those wait.
+    pub async fn next_but_reload(&mut self) -> Order {
+        self.heard(false).await
+    }
+
+    async fn heard(&mut self, reloads: bool) -> Order {
+        tokio::select! {
+            _ = self.hangup.recv(), if reloads => Order::Reload,
+            _ = self.terminate.recv() => Order::Stop,
+            _ = self.quit.recv() => Order::Stop,
+            _ = self.interrupt.recv() => Order::StopNow,
+            _ = self.user1.recv() => Order::ReopenLogs,
+            _ = self.user2.recv() => Order::Upgrade,
         }
     }
 }

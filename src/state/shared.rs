@@ -25,7 +25,14 @@ pub struct Shared {
     /// Every live session.
     pub registry: Arc<Registry>,
     snapshot: ArcSwap<Snapshot>,
-    draining: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
+}
+
+/// How far the process is on its way out.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stage {
+    left: bool,
+    draining: bool,
 }
 
 impl Shared {
@@ -45,7 +52,7 @@ impl Shared {
             servers,
             registry: Arc::new(Registry::new(workers)),
             snapshot: ArcSwap::new(snapshot),
-            draining: watch::Sender::new(false),
+            stage: watch::Sender::default(),
         }
     }
 
@@ -60,23 +67,40 @@ impl Shared {
         snapshot.put_in_force(Instant::now());
     }
 
-    /// Whether the process is on its way out and takes no new sessions.
+    /// Whether another process has taken this one's place, or the process stops: who is here is
+    /// served, and asked to come back on a new connection.
+    pub fn is_leaving(&self) -> bool {
+        let stage = *self.stage.borrow();
+        stage.left || stage.draining
+    }
+
+    /// From now on new connections are another process's.
+    pub fn start_leaving(&self) {
+        self.stage.send_modify(|stage| stage.left = true);
+    }
+
+    /// Resolves when [`Self::start_leaving`] is called, at once when it was.
+    pub async fn left(&self) {
+        self.reached(|stage| stage.left).await;
+    }
+
+    /// Whether the process stops and takes no new sessions.
     pub fn is_draining(&self) -> bool {
-        *self.draining.borrow()
+        self.stage.borrow().draining
     }
 
     /// From now on no new sessions.
     pub fn start_draining(&self) {
-        self.draining.send_replace(true);
+        self.stage.send_modify(|stage| stage.draining = true);
     }
 
     /// Resolves when [`Self::start_draining`] is called, at once when it was.
     pub async fn drained(&self) {
+        self.reached(|stage| stage.draining).await;
+    }
+
+    async fn reached(&self, reached: impl FnMut(&Stage) -> bool) {
         // The sender lives as long as `self`, so the wait can't fail.
-        let _ = self
-            .draining
-            .subscribe()
-            .wait_for(|draining| *draining)
-            .await;
+        let _ = self.stage.subscribe().wait_for(reached).await;
     }
 }

@@ -64,6 +64,7 @@ mod threads;
 mod tls;
 mod torture;
 mod unix;
+mod upgrade;
 mod upstream_tls;
 mod watch;
 mod web_clients;

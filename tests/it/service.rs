@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::support::peers::root;
@@ -101,6 +101,28 @@ fn a_dry_run_is_no_reload_to_the_service_manager() {
     proxy.told(&["reload"]);
     assert_says(&manager.hears(), "RELOADING", "1");
     assert_says(&manager.hears(), "READY", "1");
+}
+
+#[test]
+fn after_an_upgrade_the_service_manager_looks_at_the_new_process_alone() {
+    let manager = Manager::new();
+    let mut command = manager.program();
+    command.env("WATCHDOG_USEC", "60000");
+    let mut proxy = Tidegate::start_by(&Setup::to(&["127.0.0.1:9"]), command);
+    let pid = proxy.told_json(&["upgrade"])["pid"].to_string();
+    // The old process ends at once; of its end the manager must hear nothing.
+    assert!(proxy.wait_for_exit().success());
+    let mut notices = std::iter::repeat_with(|| manager.hears());
+    let main = notices
+        .find(|notice| notice.contains_key("MAINPID"))
+        .expect("the id of the new process");
+    assert_says(&main, "MAINPID", &pid);
+    for notice in notices.take(3) {
+        assert_says(&notice, "WATCHDOG", "1");
+    }
+    let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    while !manager.hears().contains_key("STOPPING") {}
 }
 
 #[test]

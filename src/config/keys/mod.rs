@@ -171,6 +171,8 @@ pub(super) static SERVER: Section<Server> = Section::new(&[
         "Worker threads; `\"auto\"` is one per core that this process may use."),
     key!("shutdown_grace" => shutdown_grace, Time(std::time::Duration::ZERO, MAX_TIME), Acts,
         "How long a stop may take before what is left is cut."),
+    key!("upgrade_drain" => upgrade_drain, Or("off", Time(std::time::Duration::ZERO, MAX_TIME)), Acts,
+        "Over how long the replaced process ends its sessions after an upgrade in place; `\"off\"` leaves them to end by themselves."),
     key!("watch" => watch, Flag, Acts,
         "Reload when a configuration file or a certificate changes."),
     key!("max_connections" => max_connections, ZeroIsNone(MAX_COUNT), Acts,

@@ -93,7 +93,12 @@ pub(super) fn open(admin: &Admin, mut request: Request<Incoming>) -> Response<Bo
         match upgrade.await {
             Ok(upgraded) => {
                 let news = admin.watchers.news.subscribe();
-                serve(TokioIo::new(upgraded), &past(&admin), news).await;
+                let past = past(&admin);
+                tokio::select! {
+                    () = serve(TokioIo::new(upgraded), &past, news) => {}
+                    // It comes back, to the process that has taken over.
+                    () = admin.shared.left() => {}
+                }
             }
             Err(error) => debug!(%error, "dashboard"),
         }

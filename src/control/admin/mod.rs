@@ -12,8 +12,10 @@ mod routes;
 mod servers;
 mod show;
 mod tail;
+mod upgrade;
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,14 +24,17 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use crate::control::drain::Drains;
 use crate::control::history::History;
 use crate::control::journal::Journal;
 use crate::control::reload::ReloadRequest;
+use crate::control::upgrade::Upgrades;
 use crate::runtime::listen::ControlListener;
+use crate::runtime::socket::Socket;
 use crate::state::Shared;
 
 pub use access::Token;
@@ -39,6 +44,8 @@ use patience::Patient;
 pub use routes::{ROUTES, Route};
 pub use tail::Tails;
 
+/// What its socket is called where sockets are handed over; no listener can have this name.
+pub const SOCKET: &str = "[admin]";
 /// Admin connections served at a time; more wait in the kernel.
 const MAX_CONNECTIONS: usize = 64;
 /// How long an admin client may take for a request head.
@@ -55,6 +62,8 @@ pub struct Admin {
     pub token: Option<Arc<Token>>,
     /// Where reloads are asked for.
     pub reload: mpsc::Sender<ReloadRequest>,
+    /// Where upgrades are asked for.
+    pub upgrades: Upgrades,
     /// The drains under way.
     pub drains: Drains,
     /// What the last minutes were like.
@@ -69,41 +78,67 @@ pub struct Admin {
     pub is_local: bool,
 }
 
-/// Serves the admin address until the future is dropped.
+/// Serves the admin address until another process does, and then to the last answer that is owed.
 pub async fn serve(listener: ControlListener, admin: Admin) {
+    let mut observing = JoinSet::new();
+    observing.spawn(live::observe(admin.clone()));
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
+        let (stream, place) = tokio::select! {
+            accepted = accept(&listener, &places) => accepted,
+            () = admin.shared.left() => break,
         };
-        let stream = match listener.accept().await {
-            Ok(stream) => stream,
-            Err(error) => {
-                warn!(%error, "admin: accept failed, resting");
-                tokio::time::sleep(EXHAUSTED_PAUSE).await;
-                continue;
-            }
-        };
+        while connections.try_join_next().is_some() {}
         let admin = admin.clone();
-        tokio::spawn(async move {
-            let service = service_fn(move |request| respond(admin.clone(), request));
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(Patient::new(stream)), service)
-                .with_upgrades();
-            if let Err(error) = connection.await {
-                debug!(%error, "admin connection");
-            }
+        connections.spawn(async move {
+            attend(stream, admin).await;
             drop(place);
         });
     }
+    drop(listener);
+    connections.join_all().await;
 }
 
-/// Keeps the figures of the last minutes, for those who ask and those who watch, until the future
-/// is dropped.
-pub async fn observe(admin: Admin) {
-    live::observe(admin).await;
+/// The next connection, when there is a place for it.
+async fn accept(
+    listener: &ControlListener,
+    places: &Arc<Semaphore>,
+) -> (Socket, OwnedSemaphorePermit) {
+    loop {
+        let Ok(place) = Arc::clone(places).acquire_owned().await else {
+            return std::future::pending().await;
+        };
+        match listener.accept().await {
+            Ok(stream) => return (stream, place),
+            Err(error) => {
+                warn!(%error, "admin: accept failed, resting");
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Serves one connection.
+async fn attend(stream: Socket, admin: Admin) {
+    let shared = Arc::clone(&admin.shared);
+    let service = service_fn(move |request| respond(admin.clone(), request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(Patient::new(stream)), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = shared.left() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        debug!(%error, "admin connection");
+    }
 }
 
 async fn respond(admin: Admin, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {

@@ -11,7 +11,7 @@ use crate::telemetry::expose::Format;
 use super::access::Need;
 use super::answer::{Body, Fault, json, text, typed};
 use super::dashboard::{self, Part};
-use super::{Admin, call, connections, live, reload, servers, show, tail};
+use super::{Admin, call, connections, live, reload, servers, show, tail, upgrade};
 
 /// A route of the admin address.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +43,7 @@ enum Call {
     Kill,
     Tail,
     Reload,
+    Upgrade,
     Server,
     Rebalance,
 }
@@ -90,6 +91,8 @@ routes! {
         "The configuration in force, defaults filled in, secrets masked.";
     POST "/api/v1/reload" Reload
         "Reads the configuration again and puts it in force; `?dry_run=true` only says what would change.";
+    POST "/api/v1/upgrade" Upgrade
+        "Starts the program anew and gives it the place; answers when the new process serves.";
     POST "/api/v1/upstreams/{u}/servers/{a}" Server
         "Drains a server, takes it back, changes its weight.";
     POST "/api/v1/upstreams/{u}/rebalance" Rebalance
@@ -155,6 +158,7 @@ async fn answer(
         (Call::Readiness, _) => return Ok(readiness(admin)),
         (Call::Config, _) => return Ok(show::config(admin, &request)),
         (Call::Reload, _) => return reload::reload(admin, &request).await,
+        (Call::Upgrade, _) => return upgrade::upgrade(admin).await,
         (Call::Status, _) => show::status(admin),
         (Call::Upstreams, _) => show::upstreams(admin),
         (Call::Routes, _) => show::routes(admin),

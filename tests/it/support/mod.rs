@@ -27,6 +27,7 @@ pub mod rest;
 pub mod setup;
 pub mod site;
 pub mod stage;
+pub mod storm;
 pub mod swarm;
 pub mod tokens;
 pub mod wait;
