@@ -2,7 +2,7 @@
 
 PEERS := tests/peers
 
-.PHONY: test deps tools ci clean-deps
+.PHONY: test deps tools ci deb rpm clean-deps
 
 # Every test: unit, property, documentation, black-box.
 test: deps
@@ -26,6 +26,10 @@ $(PEERS)/node_modules/.ready: $(PEERS)/package.json
 # Everything a change has to pass.
 ci:
 	.ci/run
+
+# The packages, in target/packages/.
+deb rpm:
+	packaging/build $@
 
 clean-deps:
 	rm -rf .venv $(PEERS)/node_modules

@@ -27,6 +27,9 @@ pub struct Status {
     /// Refresh every second until Ctrl-C.
     #[arg(long)]
     watch: bool,
+    /// Print nothing but the state; exit code 0 only when it is ready. A probe for containers.
+    #[arg(long, conflicts_with_all = ["watch", "json"])]
+    health: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -43,6 +46,9 @@ pub fn run(status: &Status) -> ExitCode {
 fn show(status: &Status) -> Result<ExitCode, Failure> {
     let instance = status.instance.instance()?;
     let answer = instance.get(STATUS)?;
+    if status.health {
+        return Ok(state(&answer));
+    }
     let outcome = print(&status.text(&answer));
     Ok(if status.watch {
         watch(status, &instance)
@@ -75,6 +81,15 @@ impl Status {
             (false, true) => format!("{REDRAW}{}", page(answer)),
             (false, false) => page(answer),
         }
+    }
+}
+
+/// The state alone, as a probe wants it.
+fn state(answer: &Value) -> ExitCode {
+    let state = &answer["state"];
+    match print(&format!("{}\n", word(state))) {
+        ExitCode::SUCCESS if state == "ready" => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     }
 }
 

@@ -27,6 +27,7 @@ mod bulk;
 mod cli;
 mod closing;
 mod config;
+mod container;
 mod dashboard;
 mod demo;
 mod desync;
