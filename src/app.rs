@@ -19,7 +19,7 @@ use crate::control::journal::Journal;
 use crate::control::listeners::Listeners;
 use crate::control::prepare::{access_log, prepare};
 use crate::control::process::{AdminAddress, Process};
-use crate::control::reload::{Refused, Reloader, Source, max_connections};
+use crate::control::reload::{Refused, Reloader, Source, room};
 use crate::control::upgrade::{Offer, Program, Upgrades};
 use crate::logic::endpoint::Endpoint;
 use crate::proxy::connection::{Context, serve};
@@ -175,8 +175,8 @@ async fn build(
         count,
     ));
 
-    let sessions = max_connections(&config, descriptors);
-    let capacity = Capacity::new(sessions);
+    let room = room(&config, descriptors);
+    let capacity = Capacity::new(room);
     let workers = Arc::new(start_workers(count, &shared)?);
     let listeners = Listeners::new(sockets, Arc::clone(&workers), capacity.clone(), metrics);
     let drains = Drains::new(&shared);
@@ -229,7 +229,7 @@ async fn build(
         .transpose()?;
     info!(
         workers = count,
-        sessions,
+        sessions = room.max,
         descriptors,
         version = env!("CARGO_PKG_VERSION"),
         "ready"

@@ -66,6 +66,10 @@ pub const UPGRADE_DRAIN: Option<Duration> = Some(seconds(600));
 /// `server.shutdown_grace`.
 pub const SHUTDOWN_GRACE: Duration = seconds(30);
 
+/// `server.max_tls_handshakes`. One holds some 30 KB and up to a millisecond of a core, so that many
+/// hold 120 MB.
+pub const TLS_HANDSHAKES: usize = 4096;
+
 /// `admin.bind`.
 pub const ADMIN_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
 
@@ -129,6 +133,7 @@ impl Default for Server {
             upgrade_drain: UPGRADE_DRAIN,
             watch: false,
             max_connections: None,
+            max_tls_handshakes: TLS_HANDSHAKES,
         }
     }
 }

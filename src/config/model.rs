@@ -70,6 +70,8 @@ pub struct Server {
     pub watch: bool,
     /// Most client connections; `None` is what the file-descriptor limit allows.
     pub max_connections: Option<usize>,
+    /// Most TLS handshakes with clients at a time.
+    pub max_tls_handshakes: usize,
 }
 
 /// `[log]`.

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::logic::endpoint::Endpoint;
-use crate::runtime::acceptor::{AcceptMetrics, Capacity, accept};
+use crate::logic::refusal::{Refusal, Shortage};
+use crate::runtime::acceptor::{AcceptMetrics, Capacity, Farewell, accept};
 use crate::runtime::inherit::Inherited;
 use crate::runtime::listen::ListenSocket;
 use crate::runtime::workers::Workers;
@@ -32,6 +34,7 @@ pub struct Listeners {
 #[derive(Debug)]
 struct Accepting {
     socket: ListenSocket,
+    in_clear: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
@@ -39,7 +42,14 @@ struct Accepting {
 #[derive(Debug)]
 pub struct Bound {
     sockets: Vec<(Key, ListenSocket)>,
-    wanted: Vec<(Key, u32)>,
+    wanted: Vec<Wanted>,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    key: Key,
+    mode: u32,
+    in_clear: bool,
 }
 
 /// A listener's address that could not be bound.
@@ -90,7 +100,11 @@ impl Listeners {
                     })?;
                     bound.sockets.push((key.clone(), socket));
                 }
-                bound.wanted.push((key, listener.socket_mode));
+                bound.wanted.push(Wanted {
+                    key,
+                    mode: listener.socket_mode,
+                    in_clear: listener.tls.is_none(),
+                });
             }
         }
         Ok(bound)
@@ -99,7 +113,7 @@ impl Listeners {
     /// Accepts from what was bound, and closes what is no longer wanted.
     pub fn put_in_force(&mut self, bound: Bound) {
         self.accepting.retain(|key, accepting| {
-            let stays = bound.wanted.iter().any(|(wanted, _)| wanted == key);
+            let stays = bound.wanted.iter().any(|wanted| wanted.key == *key);
             if !stays {
                 accepting.task.abort();
                 info!(listener = %key.0, address = %accepting.socket.endpoint(), "closed");
@@ -108,12 +122,20 @@ impl Listeners {
         });
         for (key, socket) in bound.sockets {
             info!(listener = %key.0, address = %socket.endpoint(), "listening");
-            let task = self.accept(&key.0, socket.clone());
-            self.accepting.insert(key, Accepting { socket, task });
+            let accepting = self.accept(&key.0, socket);
+            self.accepting.insert(key, accepting);
         }
-        for (key, mode) in bound.wanted {
-            let permitted = self.accepting.get(&key).map(|on| on.socket.permit(mode));
-            if let Some(Err(error)) = permitted {
+        for Wanted {
+            key,
+            mode,
+            in_clear,
+        } in bound.wanted
+        {
+            let Some(accepting) = self.accepting.get(&key) else {
+                continue;
+            };
+            accepting.in_clear.store(in_clear, Relaxed);
+            if let Err(error) = accepting.socket.permit(mode) {
                 warn!(listener = %key.0, address = %key.1, %error, "socket_mode not set");
             }
         }
@@ -175,23 +197,39 @@ impl Listeners {
             .unwrap_or_else(|| ListenSocket::bind(address, mode))
     }
 
-    fn accept(&self, name: &Arc<str>, socket: ListenSocket) -> JoinHandle<()> {
+    fn accept(&self, name: &Arc<str>, socket: ListenSocket) -> Accepting {
+        let excess = Refusal::Unavailable(Shortage::Overloaded);
+        let refused = &self.metrics.connections_refused;
         let metrics = AcceptMetrics {
             accepted: self.metrics.connections_accepted.with_label_values(&[name]),
+            refused: refused.with_label_values(&[name.as_ref(), excess.word()]),
             open: self.metrics.connections.with_label_values(&[name]),
         };
+        let in_clear = Arc::new(AtomicBool::new(false));
+        let mut answer = Vec::new();
+        excess.answer().write_to(&mut answer);
+        let farewell = Farewell {
+            in_clear: Arc::clone(&in_clear),
+            answer: answer.into(),
+        };
         let accepting = accept(
-            socket,
+            socket.clone(),
             Arc::clone(name),
             metrics,
+            farewell,
             self.capacity.clone(),
             Arc::clone(&self.workers),
         );
         let name = Arc::clone(name);
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             if let Err(error) = accepting.await {
                 error!(listener = %name, %error, "accepting ended");
             }
-        })
+        });
+        Accepting {
+            socket,
+            in_clear,
+            task,
+        }
     }
 }

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::config::model::Upstream;
 use crate::config::{self, Config};
-use crate::runtime::acceptor::Capacity;
+use crate::runtime::acceptor::{Capacity, Room};
 use crate::runtime::descriptors;
 use crate::state::{Shared, Snapshot};
 use crate::telemetry::log::LogControl;
@@ -199,7 +199,7 @@ impl Reloader {
             self.shared.access.direct(sink);
         }
         self.capacity
-            .resize(max_connections(&snapshot.config, self.descriptors));
+            .resize(room(&snapshot.config, self.descriptors));
         let same_files = before.config.files == snapshot.config.files;
         self.watch(&snapshot.config, same_files.then_some(files));
         self.leave(&before, &snapshot);
@@ -314,15 +314,19 @@ pub fn reopen_logs(shared: &Shared) {
     }
 }
 
-/// How many client connections a configuration allows under a limit of descriptors.
-pub fn max_connections(config: &Config, descriptors: u64) -> usize {
+/// How many client connections a configuration allows under a limit of descriptors. Those beyond
+/// what the operator allows are refused; a shortage of descriptors passes, and they wait.
+pub fn room(config: &Config, descriptors: u64) -> Room {
     let possible = descriptors::sessions(descriptors);
-    let wanted = config.server.max_connections.unwrap_or(possible);
-    if wanted > possible {
+    let wanted = config.server.max_connections.unwrap_or(usize::MAX);
+    if config.server.max_connections.is_some() && wanted > possible {
         warn!(
             wanted,
             possible, descriptors, "max_connections is more than the descriptors allow"
         );
     }
-    wanted.min(possible)
+    Room {
+        max: wanted.min(possible),
+        refuses: wanted <= possible,
+    }
 }

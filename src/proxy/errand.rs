@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use crate::logic::auth::Identity;
 use crate::logic::endpoint::Ends;
+use crate::logic::refusal::{Refusal, Shortage};
 use crate::logic::request::{Client, Outbound, Request};
 use crate::logic::websocket::handshake::Offer;
-use crate::state::route::Route;
+use crate::state::route::{Route, RoutePlace};
 use crate::state::upstream::Upstream;
 
 use super::connection::Context;
@@ -56,5 +57,18 @@ impl Errand {
             set: &headers.set,
             remove: &headers.remove,
         }
+    }
+
+    /// A place on the route, as far as the process takes requests and the route's limits go.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn enter(&self) -> Result<RoutePlace, Refusal> {
+        if self.context.shared.is_draining() {
+            return Err(Refusal::Unavailable(Shortage::Draining));
+        }
+        let (figures, limit) = (&self.route.figures, &self.route.settings.limit);
+        let is_handshake = self.request.is_websocket();
+        figures.admit(limit, self.caller.key(), is_handshake, Instant::now())
     }
 }

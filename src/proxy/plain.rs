@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, split};
 use tokio::select;
 use tracing::debug;
 
-use crate::logic::refusal::{Refusal, Shortage};
+use crate::logic::refusal::Refusal;
 use crate::logic::request::Framing;
 use crate::logic::request::body::Body;
 use crate::state::route::RoutePlace;
@@ -43,7 +43,7 @@ enum Outcome {
 impl Errand {
     /// Carries the request to a server and the answer back.
     pub async fn forward(mut self, mut client: ClientConnection) -> Next {
-        let _place = match self.enter() {
+        let _place = match self.enter_with_body() {
             Ok(place) => place,
             Err(refusal) => return self.refuse(client, &refusal).await,
         };
@@ -94,20 +94,16 @@ impl Errand {
         }
     }
 
-    /// The checks from the limits on; those before are the same for every kind of request.
-    fn enter(&self) -> Result<RoutePlace, Refusal> {
+    /// The checks from the limits on, of a request with a body.
+    fn enter_with_body(&self) -> Result<RoutePlace, Refusal> {
         let settings = &self.route.settings;
-        if self.context.shared.is_draining() {
-            return Err(Refusal::Unavailable(Shortage::Draining));
-        }
         if let (Framing::Length(length), Some(max)) =
             (self.request.framing(), settings.http.max_body_bytes)
             && length > max
         {
             return Err(Refusal::BodyTooLarge);
         }
-        let place = self.route.figures.admit(settings.limit.max_connections);
-        place.ok_or(Refusal::Unavailable(Shortage::RouteFull))
+        self.enter()
     }
 
     /// Both directions, until the answer is out or one of them can't go on.

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use rustls::{HandshakeKind, ServerConnection};
+use tokio::select;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use crate::runtime::socket::Socket;
 use crate::state::Shared;
+use crate::state::snapshot::Listener;
 
 use super::connection::ClientConnection;
 use super::stream::Stream;
@@ -23,12 +25,27 @@ pub async fn secure(
     let Some(config) = &client.listener.tls else {
         return Some(client.replace(Stream::Plain(socket)).0);
     };
+    let max = shared.snapshot().config.server.max_tls_handshakes;
+    let place = shared.tls_handshakes.begin(max, Instant::now().into_std());
+    let Some(mut place) = place else {
+        count(shared, &client.listener, "refused", Some("tls_busy"));
+        return None;
+    };
     let peer = client.ends.peer;
     let early = client.inbox.take();
     let acceptor = TlsAcceptor::from(Arc::clone(config));
     let handshake = acceptor.accept_with(socket, |session| feed(session, &early));
     // The handshake's state is large and short-lived: it must not widen the connection's task.
-    let outcome = timeout_at(deadline, Box::pin(handshake)).await;
+    let handshake = timeout_at(deadline, Box::pin(handshake));
+    let outcome = select! {
+        biased;
+        outcome = handshake => outcome,
+        () = place.lost() => {
+            debug!(%peer, "TLS handshake gave way to a newer one");
+            count(shared, &client.listener, "displaced", Some("tls_busy"));
+            return None;
+        }
+    };
     let (stream, result) = match outcome {
         Ok(Ok(stream)) => {
             let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
@@ -43,21 +60,24 @@ pub async fn secure(
             (None, "timeout")
         }
     };
-    let name = client.listener.settings.name.as_ref();
-    shared
-        .metrics
+    let refused = stream.is_none().then_some("tls");
+    count(shared, &client.listener, result, refused);
+    let stream = Stream::Tls(Box::new(stream?.into()));
+    Some(client.replace(stream).0)
+}
+
+/// Counts a handshake, and the refusal that it was.
+fn count(shared: &Shared, listener: &Listener, result: &str, refused: Option<&str>) {
+    let name = listener.settings.name.as_ref();
+    let metrics = &shared.metrics;
+    metrics
         .tls_handshakes
         .with_label_values(&[name, result])
         .inc();
-    if stream.is_none() {
-        shared
-            .metrics
-            .connections_refused
-            .with_label_values(&[name, "tls"])
-            .inc();
+    if let Some(reason) = refused {
+        let labels = [name, reason];
+        metrics.connections_refused.with_label_values(&labels).inc();
     }
-    let stream = Stream::Tls(Box::new(stream?.into()));
-    Some(client.replace(stream).0)
 }
 
 /// Gives the session what came behind a PROXY header. What is wrong with it shows again in the

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio::select;
 
 use crate::logic::reason::EndReason;
-use crate::logic::refusal::{BackendFault, Refusal, Shortage};
+use crate::logic::refusal::{BackendFault, Refusal};
 use crate::logic::request::to_client::write_switching;
 use crate::logic::websocket::handshake::{Agreed, Offer, verify};
 use crate::logic::websocket::{Extensions, Pair, Session};
@@ -25,7 +25,7 @@ use super::relay::Relay;
 impl Errand {
     /// Opens the tunnel that was asked for with this offer, or answers the request.
     pub async fn upgrade(mut self, offer: Offer, mut client: ClientConnection) -> Next {
-        let place = match self.admit() {
+        let place = match self.enter() {
             Ok(place) => place,
             Err(refusal) => return self.turn_away(client, &refusal).await,
         };
@@ -53,16 +53,6 @@ impl Errand {
         }
         self.route.figures.handshake(reached.answer.head.status());
         pass(client, self.visit, &self.request, &self.upstream, reached).await
-    }
-
-    /// One of the route's places.
-    fn admit(&self) -> Result<RoutePlace, Refusal> {
-        if self.context.shared.is_draining() {
-            return Err(Refusal::Unavailable(Shortage::Draining));
-        }
-        let max = self.route.settings.limit.max_connections;
-        let place = self.route.figures.admit(max);
-        place.ok_or(Refusal::Unavailable(Shortage::RouteFull))
     }
 
     async fn knock(&self, offer: &Offer) -> Result<Reached<Opened>, Unreached> {

@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use prometheus::{IntCounter, IntGauge};
 use rustix::io::Errno;
-use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
+use rustix::net::{
+    RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketFlags, acceptfrom_with, recv, send,
+    shutdown,
+};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
@@ -27,7 +30,19 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// Connections taken in one go before other control work gets its turn.
 const ACCEPT_BATCH: usize = 64;
 
-/// Counts the open client connections of all listeners against their maximum.
+/// How much of its request a connection beyond the bound is heard.
+const REQUEST_BYTES: usize = 2048;
+
+/// How many client connections there may be, and what becomes of those beyond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// The most at a time.
+    pub max: usize,
+    /// Whether those beyond are refused. Else they wait in the kernel.
+    pub refuses: bool,
+}
+
+/// Counts the open client connections of all listeners against their bound.
 #[derive(Clone, Debug)]
 pub struct Capacity {
     inner: Arc<CapacityInner>,
@@ -37,16 +52,18 @@ pub struct Capacity {
 struct CapacityInner {
     open: AtomicUsize,
     max: AtomicUsize,
+    refuses: AtomicBool,
     freed: Notify,
     told: AtomicBool,
 }
 
 impl Capacity {
-    /// Room for `max` connections.
-    pub fn new(max: usize) -> Self {
+    /// Room for so many connections.
+    pub fn new(room: Room) -> Self {
         let inner = CapacityInner {
             open: AtomicUsize::new(0),
-            max: AtomicUsize::new(max),
+            max: AtomicUsize::new(room.max),
+            refuses: AtomicBool::new(room.refuses),
             freed: Notify::new(),
             told: AtomicBool::new(false),
         };
@@ -55,9 +72,10 @@ impl Capacity {
         }
     }
 
-    /// Changes the maximum; connections over it stay.
-    pub fn resize(&self, max: usize) {
-        self.inner.max.store(max, Relaxed);
+    /// Changes how many there may be; connections over it stay.
+    pub fn resize(&self, room: Room) {
+        self.inner.max.store(room.max, Relaxed);
+        self.inner.refuses.store(room.refuses, Relaxed);
         self.inner.freed.notify_waiters();
     }
 
@@ -77,13 +95,15 @@ impl Capacity {
         }
     }
 
-    // Only the acceptor, on one thread, takes room: a check and an add can't race.
-    async fn room(&self) {
+    /// Whether there is room for one more; waits for it where those beyond are not refused. Only
+    /// the acceptor, on one thread, takes room: a check and an add can't race.
+    async fn has_room(&self) -> bool {
         self.tell_when_full();
         loop {
             let freed = self.inner.freed.notified();
-            if self.open() < self.inner.max.load(Relaxed) {
-                return;
+            let has_room = self.open() < self.inner.max.load(Relaxed);
+            if has_room || self.inner.refuses.load(Relaxed) {
+                return has_room;
             }
             freed.await;
         }
@@ -93,7 +113,13 @@ impl Capacity {
     fn tell_when_full(&self) {
         let (open, max) = (self.open(), self.inner.max.load(Relaxed));
         if open >= max && !self.inner.told.swap(true, Relaxed) {
-            warn!(max, "all connections in use, new ones wait in the kernel");
+            let refuses = self.inner.refuses.load(Relaxed);
+            let new = if refuses {
+                "are refused"
+            } else {
+                "wait in the kernel"
+            };
+            warn!(max, "all connections in use, new ones {new}");
         } else if open < max - max / 10 {
             self.inner.told.store(false, Relaxed);
         }
@@ -128,8 +154,19 @@ impl Drop for Slot {
 pub struct AcceptMetrics {
     /// Connections accepted.
     pub accepted: IntCounter,
+    /// Connections refused because there were too many.
+    pub refused: IntCounter,
     /// Connections open.
     pub open: IntGauge,
+}
+
+/// What a connection beyond the bound is told.
+#[derive(Clone, Debug)]
+pub struct Farewell {
+    /// Whether the listener speaks in the clear; TLS would cost more than it is worth.
+    pub in_clear: Arc<AtomicBool>,
+    /// A whole answer.
+    pub answer: Arc<[u8]>,
 }
 
 /// Accepts from one socket until the future is dropped.
@@ -140,6 +177,7 @@ pub async fn accept(
     socket: ListenSocket,
     listener: Arc<str>,
     metrics: AcceptMetrics,
+    farewell: Farewell,
     capacity: Capacity,
     workers: Arc<Workers>,
 ) -> io::Result<()> {
@@ -152,12 +190,16 @@ pub async fn accept(
     'waiting: loop {
         let mut ready = waiting.readable().await?;
         for _ in 0..ACCEPT_BATCH {
-            capacity.room().await;
+            let has_room = capacity.has_room().await;
             let Some(place) = workers.place().await else {
                 error!("a worker is gone, nothing is accepted");
                 return Ok(());
             };
             match take(&socket.socket, &local) {
+                Ok((accepted, _)) if !has_room => {
+                    metrics.refused.inc();
+                    farewell.say(&accepted);
+                }
                 Ok((accepted, ends)) => {
                     metrics.accepted.inc();
                     let listener = Arc::clone(&listener);
@@ -179,6 +221,21 @@ pub async fn accept(
             }
         }
         tokio::task::yield_now().await;
+    }
+}
+
+impl Farewell {
+    /// Says it as far as the socket takes it at once; the caller closes.
+    fn say(&self, accepted: &Accepted) {
+        if !self.in_clear.load(Relaxed) {
+            return;
+        }
+        let (Accepted::Tcp(fd) | Accepted::Unix(fd)) = accepted;
+        // A request that is here already would turn the close into a reset, which destroys the
+        // answer. Who does not get it, hears the close.
+        let _ = recv(fd, &mut [0; REQUEST_BYTES], RecvFlags::DONTWAIT);
+        let _ = send(fd, &self.answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        let _ = shutdown(fd, Shutdown::Write);
     }
 }
 

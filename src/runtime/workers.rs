@@ -195,7 +195,7 @@ mod tests {
 
     use tokio::time::timeout;
 
-    use super::super::acceptor::Capacity;
+    use super::super::acceptor::{Capacity, Room};
     use super::*;
 
     /// Two workers that hang at a connection, having said so, until the other end goes.
@@ -215,7 +215,11 @@ mod tests {
     fn connection() -> Connection {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let open = OpenGauge::new(&IntGauge::new("open", "open").unwrap());
-        let slot = Capacity::new(1).take();
+        let room = Room {
+            max: 1,
+            refuses: false,
+        };
+        let slot = Capacity::new(room).take();
         Connection::new(
             Accepted::Tcp(socket.into()),
             Ends::ON_THIS_MACHINE,

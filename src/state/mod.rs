@@ -1,6 +1,7 @@
 //! What both planes share in memory: the snapshot in force, and what outlives every snapshot.
 
 pub mod backend_tls;
+pub mod clients;
 pub mod entrance;
 pub mod orders;
 pub mod registry;
@@ -11,6 +12,7 @@ pub mod snapshot;
 pub mod tap;
 #[cfg(test)]
 mod tests;
+pub mod tls_handshakes;
 pub mod upstream;
 
 pub use shared::Shared;

@@ -1,18 +1,21 @@
 //! A route of a snapshot: its settings, its upstream, its figures.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use prometheus::Histogram;
 
 use crate::config::model;
 use crate::logic::auth::Method;
 use crate::logic::reason::EndReason;
+use crate::logic::refusal::{Refusal, Shortage};
+use crate::logic::request::ClientKey;
 use crate::logic::websocket::{Settings, Side};
 use crate::telemetry::Metrics;
 use crate::telemetry::traffic::Stripe;
 
+use super::clients::Clients;
 use super::upstream::Upstream;
 
 /// A route that requests are matched to.
@@ -40,6 +43,8 @@ pub struct RouteFigures {
     request_duration: Histogram,
     traffic: Arc<[Stripe]>,
     live: AtomicUsize,
+    /// Made for the first client that a limit counts.
+    clients: OnceLock<Box<Clients>>,
 }
 
 impl RouteFigures {
@@ -52,18 +57,57 @@ impl RouteFigures {
             request_duration: metrics.request_duration.with_label_values(&[name]),
             traffic: metrics.traffic.route(name),
             live: AtomicUsize::new(0),
+            clients: OnceLock::new(),
             metrics: metrics.clone(),
         }
     }
 
-    /// Takes one of the route's `max_connections` places; none when it is full.
-    pub fn admit(self: &Arc<Self>, max: Option<usize>) -> Option<RoutePlace> {
+    /// Lets a client in, as far as the route's limits go, and counts it while the place is held.
+    ///
+    /// # Errors
+    /// 429 when the client has had its share, 503 when the route is full.
+    pub fn admit(
+        self: &Arc<Self>,
+        limit: &model::Limit,
+        client: ClientKey,
+        is_handshake: bool,
+        now: Instant,
+    ) -> Result<RoutePlace, Refusal> {
+        let counted = self.admit_client(limit, client, is_handshake, now)?;
         let admitted = self.live.fetch_update(Relaxed, Relaxed, |live| {
-            max.is_none_or(|max| live < max).then_some(live + 1)
+            let full = limit.max_connections.is_some_and(|max| live >= max);
+            (!full).then_some(live + 1)
         });
-        admitted.ok().map(|_| RoutePlace {
+        if admitted.is_err() {
+            if let Some(client) = counted {
+                self.clients().leave(client);
+            }
+            return Err(Refusal::Unavailable(Shortage::RouteFull));
+        }
+        Ok(RoutePlace {
             figures: Arc::clone(self),
+            client: counted,
         })
+    }
+
+    /// The client, where its connections are counted.
+    fn admit_client(
+        &self,
+        limit: &model::Limit,
+        client: ClientKey,
+        is_handshake: bool,
+        now: Instant,
+    ) -> Result<Option<ClientKey>, Refusal> {
+        if limit.connections_per_ip.is_none() && limit.handshakes_per_ip.is_none() {
+            return Ok(None);
+        }
+        let entered = self.clients().enter(client, limit, is_handshake, now);
+        let counted = entered.map_err(|retry_after| Refusal::TooMany { retry_after })?;
+        Ok(counted.then_some(client))
+    }
+
+    fn clients(&self) -> &Clients {
+        self.clients.get_or_init(Box::default)
     }
 
     /// How many of its places are taken.
@@ -144,10 +188,14 @@ impl RouteFigures {
 #[derive(Debug)]
 pub struct RoutePlace {
     figures: Arc<RouteFigures>,
+    client: Option<ClientKey>,
 }
 
 impl Drop for RoutePlace {
     fn drop(&mut self) {
         self.figures.live.fetch_sub(1, Relaxed);
+        if let Some(client) = self.client {
+            self.figures.clients().leave(client);
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::telemetry::access::AccessLog;
 use super::Snapshot;
 use super::registry::Registry;
 use super::server::Servers;
+use super::tls_handshakes::TlsHandshakes;
 
 /// What workers and control plane share.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Shared {
     pub access: AccessLog,
     /// Every server that is known.
     pub servers: Servers,
+    /// TLS handshakes with clients under way.
+    pub tls_handshakes: Arc<TlsHandshakes>,
     /// Every live session.
     pub registry: Arc<Registry>,
     snapshot: ArcSwap<Snapshot>,
@@ -50,6 +53,7 @@ impl Shared {
             metrics,
             access,
             servers,
+            tls_handshakes: Arc::default(),
             registry: Arc::new(Registry::new(workers)),
             snapshot: ArcSwap::new(snapshot),
             stage: watch::Sender::default(),

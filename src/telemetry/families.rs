@@ -60,7 +60,7 @@ families! {
     CONNECTIONS_REFUSED = "connections_refused_total" Counter ["listener", "reason"]
         "Connections and requests refused before they met a route, by cause.";
     TLS_HANDSHAKES = "tls_handshakes_total" Counter ["listener", "result"]
-        "TLS handshakes with clients by result: full, resumed, failed, timeout.";
+        "TLS handshakes with clients by result: full, resumed, failed, timeout, refused, displaced.";
     HANDSHAKES = "handshakes_total" Counter ["route", "status"]
         "Answers to upgrade requests by status.";
     HANDSHAKE_DURATION = "handshake_duration_seconds" Histogram ["route"]

@@ -7,7 +7,7 @@ mod upstream;
 
 use crate::config::defaults::{MAX_COUNT, MAX_TIME, MAX_WORKERS};
 use crate::config::kind::address::Listen;
-use crate::config::kind::number::{Positive, Time, ZeroIsNone};
+use crate::config::kind::number::{Count, Positive, Time, ZeroIsNone};
 use crate::config::kind::section::{Key, Section, Shape, Status, each_named};
 use crate::config::kind::text::{FileName, LogTarget, is_name};
 use crate::config::kind::{At, Flag, Kind, List, Maybe, Or, Word, Words, Written};
@@ -176,7 +176,10 @@ pub(super) static SERVER: Section<Server> = Section::new(&[
     key!("watch" => watch, Flag, Acts,
         "Reload when a configuration file or a certificate changes."),
     key!("max_connections" => max_connections, ZeroIsNone(MAX_COUNT), Acts,
-        "Most client connections; 0 is what the file-descriptor limit allows."),
+        "Most client connections; beyond it new ones hear 503, or are closed where they would speak TLS. 0 is what the \
+         file-descriptor limit allows; beyond that they wait."),
+    key!("max_tls_handshakes" => max_tls_handshakes, Count(1, MAX_COUNT), Acts,
+        "Most TLS handshakes with clients at a time; beyond it the oldest gives way if it took a second, else new connections are closed."),
 ]);
 
 pub(super) static LOG: Section<Log> = Section::new(&[

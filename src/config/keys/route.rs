@@ -89,10 +89,10 @@ static JWT: Section<Jwt> = Section::new(&[
 ]);
 
 static LIMIT: Section<Limit> = Section::new(&[
-    key!("connections_per_ip" => connections_per_ip, ZeroIsNone(MAX_COUNT), Later,
-        "Live connections of one client (an IPv4 address or an IPv6 /64), then 429; 0 is no limit."),
-    key!("handshakes_per_ip" => handshakes_per_ip, Or("off", PerSecond), Later,
-        "Handshakes of one client, then 429."),
+    key!("connections_per_ip" => connections_per_ip, ZeroIsNone(MAX_COUNT), Acts,
+        "Live WebSockets and requests in flight of one client (an IPv4 address or an IPv6 /64), then 429; 0 is no limit."),
+    key!("handshakes_per_ip" => handshakes_per_ip, Or("off", PerSecond), Acts,
+        "Upgrade requests of one client, then 429 with Retry-After."),
     key!("max_connections" => max_connections, ZeroIsNone(MAX_COUNT), Acts,
         "WebSockets and plain requests in flight of the route, then 503 with Retry-After; 0 is no limit."),
 ]);

@@ -24,6 +24,14 @@ impl Bucket {
         }
     }
 
+    /// Goes on at another rate; what is gone stays gone.
+    pub fn set_rate(&mut self, rate: Rate, now: Instant) {
+        if self.rate != rate {
+            self.charge(0, now);
+            self.rate = rate;
+        }
+    }
+
     /// Takes so many tokens if they are all there.
     pub fn take(&mut self, tokens: u64, now: Instant) -> bool {
         let there = self.wait(tokens, now).is_zero();

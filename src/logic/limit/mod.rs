@@ -1,10 +1,14 @@
 //! Rates and what they allow.
 
 mod bucket;
+mod buckets;
+mod census;
 
 use std::num::NonZeroU64;
 
 pub use bucket::Bucket;
+pub use buckets::Buckets;
+pub use census::Census;
 
 /// `"10/s burst 20"`: so many a second, with a bucket this deep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
