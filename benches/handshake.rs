@@ -8,7 +8,9 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tidegate::logic::request::head::head_end;
 use tidegate::logic::request::to_client::write_switching;
-use tidegate::logic::request::{Client, Outbound, Request, RequestHead, ResponseHead, Scheme};
+use tidegate::logic::request::{
+    Client, Outbound, Proof, Request, RequestHead, ResponseHead, Scheme,
+};
 use tidegate::logic::route::{HostPattern, PathPattern, Table};
 use tidegate::logic::websocket::handshake::{Offer, Strictness, verify};
 
@@ -93,6 +95,7 @@ fn to_backend(bytes: &'static [u8]) -> Vec<u8> {
         offer: Some(&offer),
         path: request.path(),
         query: request.query(),
+        proof: &Proof::NotAsked,
         user: None,
         set: &[],
         remove: &[],

@@ -35,6 +35,11 @@ pub(super) fn listener(listener: &mut Listener, node: &Node, reader: &mut Reader
                 example,
             );
         }
+        if tls.client_auth == Demand::Off && tls.client_crl.is_some() {
+            let instead = r#"write client_auth = "require", or leave it out"#;
+            let what = "revokes certificates that nobody is asked for";
+            reader.wrong_key(table.unwrap_or(node), "client_crl", what, instead);
+        }
     });
 }
 

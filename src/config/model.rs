@@ -171,6 +171,8 @@ pub struct Tls {
     pub handshake_timeout: Duration,
     /// Whether clients show a certificate.
     pub client_auth: ClientAuth,
+    /// PEM file with the certificates that no longer count.
+    pub client_crl: Option<PathBuf>,
 }
 
 /// A certificate chain and its key, as PEM files.

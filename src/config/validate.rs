@@ -320,6 +320,7 @@ fn tls(tls: raw::Tls) -> Tls {
             (Demand::Require, Some(ca)) => ClientAuth::Require { ca },
             (Demand::Off, _) | (_, None) => ClientAuth::Off,
         },
+        client_crl: tls.client_crl,
     }
 }
 

@@ -14,7 +14,7 @@ use tracing::debug;
 use crate::logic::answer::Answer;
 use crate::logic::endpoint::Ends;
 use crate::logic::refusal::Refusal;
-use crate::logic::request::{Client, RequestHead, Scheme};
+use crate::logic::request::{Client, Proof, RequestHead, Scheme};
 use crate::runtime::socket::Socket;
 use crate::runtime::workers::{Connection, Presence};
 use crate::state::Shared;
@@ -72,6 +72,7 @@ pub async fn serve(context: Context, connection: Connection) {
         presence,
         listener,
         ends,
+        proof: Proof::NotAsked,
     };
     client.begin(context).await;
 }
@@ -97,6 +98,8 @@ pub struct ClientConnection<S = Stream> {
     pub listener: Arc<Listener>,
     /// Its ends.
     pub ends: Ends,
+    /// What the client proved by certificate.
+    pub proof: Proof,
 }
 
 impl<S> ClientConnection<S> {
@@ -108,6 +111,7 @@ impl<S> ClientConnection<S> {
             presence: self.presence,
             listener: self.listener,
             ends: self.ends,
+            proof: self.proof,
         };
         (client, self.stream)
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::logic::auth::Identity;
 use crate::logic::endpoint::Ends;
 use crate::logic::refusal::{Refusal, Shortage};
-use crate::logic::request::{Client, Outbound, Request};
+use crate::logic::request::{Client, Outbound, Proof, Request};
 use crate::logic::websocket::handshake::Offer;
 use crate::state::route::{Route, RoutePlace};
 use crate::state::upstream::Upstream;
@@ -30,6 +30,8 @@ pub struct Errand {
     pub upstream: Arc<Upstream>,
     /// Who sent it.
     pub caller: Client,
+    /// What it proved by certificate.
+    pub proof: Proof,
     /// Whom its token names.
     pub identity: Identity,
     /// The port it came in on.
@@ -53,6 +55,7 @@ impl Errand {
             offer,
             path,
             query: self.request.query(),
+            proof: &self.proof,
             user: self.identity.user.as_deref(),
             set: &headers.set,
             remove: &headers.remove,

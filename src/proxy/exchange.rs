@@ -68,6 +68,7 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
                 request,
                 route,
                 caller,
+                proof: client.proof.clone(),
                 identity,
                 received,
                 visit,

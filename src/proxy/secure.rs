@@ -6,11 +6,15 @@ use rustls::{HandshakeKind, ServerConnection};
 use tokio::select;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
+use crate::config::model::ClientAuth;
+use crate::logic::request::Proof;
 use crate::runtime::socket::Socket;
 use crate::state::Shared;
 use crate::state::snapshot::Listener;
+use crate::tls::peer_certificate;
 
 use super::connection::ClientConnection;
 use super::stream::Stream;
@@ -60,10 +64,23 @@ pub async fn secure(
             (None, "timeout")
         }
     };
-    let refused = stream.is_none().then_some("tls");
+    let proven = stream.and_then(|stream| Some((proof(&client.listener, &stream)?, stream)));
+    let refused = proven.is_none().then_some("tls");
     count(shared, &client.listener, result, refused);
-    let stream = Stream::Tls(Box::new(stream?.into()));
+    let (proof, stream) = proven?;
+    client.proof = proof;
+    let stream = Stream::Tls(Box::new(stream.into()));
     Some(client.replace(stream).0)
+}
+
+/// What the client proved; nothing for a certificate of no use.
+fn proof(listener: &Listener, stream: &TlsStream<Socket>) -> Option<Proof> {
+    let asked = listener.settings.tls.as_ref().map(|tls| &tls.client_auth);
+    match (asked, stream.get_ref().1.peer_certificates()) {
+        (None | Some(ClientAuth::Off), _) => Some(Proof::NotAsked),
+        (_, None) => Some(Proof::Absent),
+        (_, Some(chain)) => peer_certificate(chain).map(Proof::Certificate),
+    }
 }
 
 /// Counts a handshake, and the refusal that it was.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::logic::auth::Identity;
 use crate::logic::reason::{CloseCode, EndReason};
 use crate::logic::refusal::Refusal;
-use crate::logic::request::{Client, Request, RequestHead};
+use crate::logic::request::{Certificate, Client, Request, RequestHead};
 use crate::logic::websocket::{CloseFrom, End, Session, Side};
 use crate::state::registry::Live;
 use crate::state::route::Route;
@@ -43,10 +43,15 @@ impl Visit {
     pub fn begin(log: &AccessLog, client: &ClientConnection, received: Instant) -> Self {
         Self(log.is_on().then(|| {
             let peer = client.ends.peer.ip().to_canonical();
+            let mut facts = Facts::of(&client.listener.settings.name, peer);
+            if let Some(Certificate { subject, names }) = client.proof.certificate() {
+                facts.client_subject = Some(bounded(subject.as_bytes()));
+                facts.client_san = Some(bounded(names.as_bytes()));
+            }
             Box::new(Noted {
                 log: log.clone(),
                 received,
-                facts: Facts::of(&client.listener.settings.name, peer),
+                facts,
             })
         }))
     }

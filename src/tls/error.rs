@@ -45,6 +45,20 @@ pub enum Error {
         /// Which.
         file: PathBuf,
     },
+    /// No X509 CRL section.
+    #[error("{} holds no revocation list (write a PEM file with an X509 CRL section, of every authority one)", file.display())]
+    NoRevocations {
+        /// Which.
+        file: PathBuf,
+    },
+    /// A revocation list that can't be used.
+    #[error("{} holds a malformed revocation list", file.display())]
+    ClientCrl {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        source: VerifierBuilderError,
+    },
     /// No private key section.
     #[error("{} holds no private key (write a PEM file with a PRIVATE KEY section)", file.display())]
     NoKey {
@@ -123,6 +137,8 @@ impl Error {
             | Self::TooLarge { file, .. }
             | Self::Pem { file, .. }
             | Self::NoCertificate { file }
+            | Self::NoRevocations { file }
+            | Self::ClientCrl { file, .. }
             | Self::NoKey { file }
             | Self::NoPublicKey { file }
             | Self::EncryptedKey { file }

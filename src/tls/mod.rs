@@ -5,6 +5,7 @@ mod anybody;
 mod certificate;
 mod client_auth;
 mod error;
+mod peer;
 mod pem;
 mod sni;
 mod tickets;
@@ -24,6 +25,7 @@ use crate::config::model::{Tls, TlsVersion};
 
 pub use anybody::Anybody;
 pub use error::Error;
+pub use peer::certificate as peer_certificate;
 pub use pem::{public_key, secret};
 pub use tickets::ticketer;
 
@@ -58,7 +60,7 @@ fn build_at(
             Err(found) => errors.extend(found),
         }
     }
-    let verifier = client_auth::load(&tls.client_auth, &provider)
+    let verifier = client_auth::load(tls, &provider)
         .map_err(|error| errors.push(error))
         .ok()
         .filter(|_| errors.is_empty());

@@ -5,7 +5,9 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, SubjectPublicKeyInfoDer,
+};
 
 use super::Error;
 
@@ -25,6 +27,22 @@ pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, 
         return Err(Error::NoCertificate { file: file.into() });
     }
     Ok(certificates)
+}
+
+/// Every revocation list of the file, in its order; at least one.
+pub(super) fn revocations(
+    file: &Path,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
+    let text = read(file)?;
+    let lists = CertificateRevocationListDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+    let lists = lists.map_err(|source| Error::Pem {
+        file: file.into(),
+        source,
+    })?;
+    if lists.is_empty() {
+        return Err(Error::NoRevocations { file: file.into() });
+    }
+    Ok(lists)
 }
 
 /// The first private key of the file.

@@ -110,6 +110,7 @@ fn listener(certificates: Vec<Certificate>) -> Tls {
         min_version: TlsVersion::V1_2,
         handshake_timeout: Duration::from_secs(10),
         client_auth: ClientAuth::Off,
+        client_crl: None,
     }
 }
 

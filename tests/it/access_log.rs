@@ -107,7 +107,8 @@ fn a_session_has_a_line_at_its_open_and_one_at_its_close() {
     let open = logged.wait_for("open");
     let expected = json!({
         "event": "open", "listener": "public", "route": "main", "upstream": "echo",
-        "server": echo.to_string(), "client": "127.0.0.1", "user": null, "method": "GET",
+        "server": echo.to_string(), "client": "127.0.0.1", "user": null,
+        "client_subject": null, "client_san": null, "method": "GET",
         "host": "example.test", "path": "/ws/room", "status": 101, "retries": 0,
         "duration_ms": null, "messages_to_backend": null, "messages_to_client": null,
         "bytes_to_backend": null, "bytes_to_client": null, "close_code": null,

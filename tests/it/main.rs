@@ -25,6 +25,7 @@ mod balance;
 mod browser;
 mod bulk;
 mod cli;
+mod client_certificates;
 mod client_limits;
 mod closing;
 mod config;

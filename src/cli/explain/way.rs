@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::config::Config;
 use crate::config::model::{ServerAddress, ServerSpec, Upstream};
 use crate::logic::balance::{Candidate, Chooser, Kind, ServerView, Warmth, server_id};
-use crate::logic::request::{ClientKey, Outbound};
+use crate::logic::request::{ClientKey, Outbound, Proof};
 
 use super::trace::Trace;
 
@@ -51,6 +51,7 @@ impl Way {
             offer: trace.offer.as_ref(),
             path: &route.backend_path(request.path()),
             query: request.query(),
+            proof: &Proof::NotAsked,
             user: trace.identity.user.as_deref(),
             set: &masked(&settings["route"]["headers"]["set"]),
             remove: &route.headers.remove,

@@ -57,6 +57,8 @@ static TLS: Section<Tls> = Section::<Tls>::new(&[
     ]), Acts, "Whether clients may or must show a certificate."),
     key!("client_ca" => client_ca, Maybe(FileName), Acts,
         "PEM file with the roots of client certificates; compulsory unless `client_auth` is `\"off\"`."),
+    key!("client_crl" => client_crl, Maybe(FileName), Acts,
+        "PEM file with revocation lists, one of every authority in `client_ca` and below; a reload takes another one."),
 ])
 .then(|tls, node, _| tls.place = node.place.clone());
 

@@ -50,6 +50,7 @@ impl From<&model::Tls> for Tls {
             handshake_timeout: tls.handshake_timeout,
             client_auth,
             client_ca,
+            client_crl: tls.client_crl.clone(),
         }
     }
 }

@@ -78,6 +78,7 @@ pub(super) struct Tls {
     pub(super) handshake_timeout: Duration,
     pub(super) client_auth: Demand,
     pub(super) client_ca: Option<PathBuf>,
+    pub(super) client_crl: Option<PathBuf>,
 }
 
 /// A certificate and its key, either of which may be missing.
@@ -217,6 +218,7 @@ impl Default for Tls {
             handshake_timeout: defaults::TLS_HANDSHAKE_TIMEOUT,
             client_auth: Demand::Off,
             client_ca: None,
+            client_crl: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -18,6 +19,37 @@ pub struct Client {
     pub vouched: bool,
     /// How the client reached the first of the proxies, or us.
     pub scheme: Scheme,
+}
+
+/// What a client's certificate says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its subject (RFC 4514).
+    pub subject: Arc<str>,
+    /// Its subject alternative names: `DNS:a.example, URI:spiffe://b`.
+    pub names: Arc<str>,
+}
+
+/// Who a client proved to be in its TLS handshake.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Proof {
+    /// The listener asks for no certificate.
+    #[default]
+    NotAsked,
+    /// It may show one, and did not.
+    Absent,
+    /// One that an authority of ours signed.
+    Certificate(Certificate),
+}
+
+impl Proof {
+    /// The certificate that was shown.
+    pub const fn certificate(&self) -> Option<&Certificate> {
+        match self {
+            Self::Certificate(certificate) => Some(certificate),
+            Self::NotAsked | Self::Absent => None,
+        }
+    }
 }
 
 /// What one client is for balancing, limits and counts: an IPv4 address or an IPv6 /64.

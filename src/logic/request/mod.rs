@@ -23,7 +23,7 @@ pub mod to_client;
 pub mod trailers;
 pub mod wire;
 
-pub use client::{Client, ClientKey};
+pub use client::{Certificate, Client, ClientKey, Proof};
 pub use fields::Fields;
 pub use framing::Framing;
 pub use head::{RequestHead, ResponseHead};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::framing::same_but_for_underscores;
 use super::hop::HopByHop;
 use super::wire::{field_text, put_framing, write_field};
-use super::{Client, Fields, Framing, Request, trailers};
+use super::{Certificate, Client, Fields, Framing, Proof, Request, trailers};
 use crate::logic::websocket::handshake::{Extension, Offer};
 
 /// A request on its way to a backend.
@@ -24,6 +24,8 @@ pub struct Outbound<'a> {
     pub path: &'a str,
     /// The query the backend sees.
     pub query: Option<&'a str>,
+    /// What the client proved by certificate.
+    pub proof: &'a Proof,
     /// Whom a token names, for X-Tidegate-User.
     pub user: Option<&'a str>,
     /// `route.headers.set`.
@@ -123,6 +125,15 @@ impl Outbound<'_> {
         ours("X-Forwarded-Host", host);
         ours("X-Forwarded-Port", port);
         ours("X-Real-IP", address.to_string().as_bytes());
+        match self.proof {
+            Proof::NotAsked => {}
+            Proof::Absent => ours("X-Tidegate-Client-Verified", b"false"),
+            Proof::Certificate(Certificate { subject, names }) => {
+                ours("X-Tidegate-Client-Verified", b"true");
+                ours("X-Tidegate-Client-Subject", &field_text(subject));
+                ours("X-Tidegate-Client-San", &field_text(names));
+            }
+        }
         if let Some(user) = self.user {
             ours("X-Tidegate-User", &field_text(user));
         }
@@ -292,6 +303,7 @@ mod tests {
                 offer: offer.as_ref(),
                 path: self.request.path(),
                 query: self.request.query(),
+                proof: &Proof::NotAsked,
                 user: None,
                 set: &self.set,
                 remove: &self.remove,
@@ -517,6 +529,7 @@ mod tests {
             offer: None,
             path: "/live",
             query: Some("a=b"),
+            proof: &Proof::NotAsked,
             user: Some("ann"),
             set: &[],
             remove: &[],

@@ -77,6 +77,8 @@ pub struct Facts {
     pub server: Option<Arc<str>>,
     pub client: IpAddr,
     pub user: Option<Box<str>>,
+    pub client_subject: Option<Box<str>>,
+    pub client_san: Option<Box<str>>,
     pub method: Option<Box<str>>,
     pub host: Option<Box<str>>,
     pub path: Option<Box<str>>,
@@ -96,6 +98,8 @@ impl Facts {
             server: None,
             client,
             user: None,
+            client_subject: None,
+            client_san: None,
             method: None,
             host: None,
             path: None,
@@ -166,6 +170,10 @@ fields! {
         "The client's address, by the trusted chain.";
     "user" |record| text(record.facts.user.as_deref()),
         "The user that the token names.";
+    "client_subject" |record| text(record.facts.client_subject.as_deref()),
+        "The subject of the client's certificate (RFC 4514).";
+    "client_san" |record| text(record.facts.client_san.as_deref()),
+        "The subject alternative names of the client's certificate.";
     "method" |record| text(record.facts.method.as_deref()),
         "The request's method.";
     "host" |record| text(record.facts.host.as_deref()),
@@ -304,7 +312,8 @@ mod tests {
         let expected = json!({
             "ts": "1970-01-01T00:00:00.000Z", "event": "close", "id": "4294967296",
             "listener": "public", "route": "chat", "upstream": "chat", "server": "10.0.0.1:8080",
-            "client": "192.0.2.1", "user": null, "method": "GET", "host": "ws.example.com",
+            "client": "192.0.2.1", "user": null, "client_subject": null,
+            "client_san": null, "method": "GET", "host": "ws.example.com",
             "path": "/ws", "status": 101, "handshake_ms": 1.5, "duration_ms": 2000.0,
             "messages_to_backend": 3, "messages_to_client": 4, "bytes_to_backend": 30,
             "bytes_to_client": 40, "close_code": 1000, "close_from": "client",

@@ -4,7 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -16,6 +19,8 @@ use rustls::{
     SupportedProtocolVersion,
 };
 use tempfile::TempDir;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
 
 /// Issues certificates into a directory of its own.
 pub struct Authority {
@@ -44,6 +49,7 @@ impl Authority {
             .distinguished_name
             .push(DnType::CommonName, "an authority of the tests");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         Self::of(params)
     }
 
@@ -58,6 +64,36 @@ impl Authority {
     /// The authority's own certificate.
     pub fn file(&self) -> PathBuf {
         self.directory.path().join("ca.pem")
+    }
+
+    /// A file of this name beside it.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.directory.path().join(file)
+    }
+
+    /// Where [`Self::revoke`] writes.
+    pub fn crl(&self) -> PathBuf {
+        self.path("crl.pem")
+    }
+
+    /// Writes the list of certificates that no longer count.
+    pub fn revoke(&self, certificates: &[&Certificate]) {
+        let revoked = certificates.iter().map(|certificate| RevokedCertParams {
+            serial_number: certificate.serial(),
+            revocation_time: date_time_ymd(2025, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2025, 1, 1),
+            next_update: date_time_ymd(2090, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.issuer).unwrap();
+        fs::write(self.crl(), list.pem().unwrap()).unwrap();
     }
 
     /// A certificate for these names and addresses, in files called after the first.
@@ -183,6 +219,12 @@ impl Certificate {
     fn identity(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let key = PrivateKeyDer::from_pem_slice(self.pem[1].as_bytes()).unwrap();
         (vec![self.der.clone().into()], key)
+    }
+
+    /// Its number.
+    fn serial(&self) -> SerialNumber {
+        let (_, certificate) = X509Certificate::from_der(&self.der).unwrap();
+        SerialNumber::from_slice(certificate.raw_serial())
     }
 
     /// As `listener.tls.certificates` lists it.
