@@ -14,6 +14,7 @@
     reason = "a failed step of a test is a failed test"
 )]
 
+mod access;
 mod access_log;
 mod admin;
 mod applications;

@@ -6,6 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use hyper::header::{
     AUTHORIZATION, HOST, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, WWW_AUTHENTICATE,
 };
@@ -33,12 +34,7 @@ impl Token {
 
     /// Compares in time that depends on the lengths alone.
     fn matches(&self, shown: &[u8]) -> bool {
-        let differences = self
-            .0
-            .iter()
-            .zip(shown)
-            .fold(0, |all, (a, b)| all | (a ^ b));
-        self.0.len() == shown.len() && differences == 0
+        verify_slices_are_equal(&self.0, shown).is_ok()
     }
 }
 
