@@ -9,7 +9,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use tidegate::logic::request::head::head_end;
 use tidegate::logic::request::{
-    Client, Framing, Malformed, Outbound, Request, RequestHead, Scheme,
+    Client, Framing, Malformed, Outbound, Proof, Request, RequestHead, Scheme,
 };
 use tidegate::logic::websocket::handshake::Offer;
 
@@ -57,6 +57,7 @@ fn check_passage(request: &Request) {
         offer: offer.as_ref(),
         path: request.path(),
         query: request.query(),
+        proof: &Proof::NotAsked,
         user: None,
         set: &[],
         remove: &[],

@@ -476,6 +476,19 @@ proptest! {
     }
 
     #[test]
+    fn what_is_signed_is_judged_whatever_it_says(
+        header in r#"\{"alg":"ES256"(,"[a-z]{1,4}":[0-9]{1,3})?\}|\PC{0,40}"#,
+        claims in r#"\{("(exp|nbf|iat|aud|iss|sub)":("[a-z]{0,3}"|-?[0-9]{1,20}|\[\]|null),?){0,4}\}|\PC{0,80}"#,
+    ) {
+        let token = token_of(Algorithm::ES256, &header, &claims);
+        if let Ok(identity) = verdict(&token) {
+            let claims: Value = serde_json::from_str(&claims).unwrap();
+            prop_assert!(claims["exp"].as_u64().unwrap() > NOW.as_secs());
+            prop_assert_eq!(identity.user.as_deref(), claims["sub"].as_str());
+        }
+    }
+
+    #[test]
     fn one_bit_more_or_less_and_it_is_no_token(at in 0_usize..120, bit in 0_u8..7) {
         let mut token = token(Algorithm::ES256, &good()).into_bytes();
         let at = at % token.len();
