@@ -25,7 +25,7 @@ fn rests(proxy: &Tidegate, quiet: &mut Connection) {
 }
 
 #[test]
-fn with_few_descriptors_a_crowd_waits_and_everything_else_goes_on() {
+fn with_few_descriptors_a_crowd_is_turned_away_and_everything_else_goes_on() {
     let echo = Echo::start();
     let mut command = Command::new("sh");
     command
@@ -46,7 +46,8 @@ fn with_few_descriptors_a_crowd_waits_and_everything_else_goes_on() {
     wait_within(PROMPT, "a place for a new client", || {
         let mut connection = proxy.connect();
         connection.send(Request::upgrade().bytes());
-        (connection.answer().status == 101).then_some(())
+        let answer = connection.read_answer()?;
+        (answer.status == 101).then_some(())
     });
     live.echo("after the crowd");
 }
