@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::process::ExitCode;
 
+use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::instance::{Failure, Instance, Where, encoded};
@@ -28,8 +29,14 @@ pub struct Connections {
     /// Only those of this user.
     #[arg(long, value_name = "U")]
     user: Option<String>,
+    /// The oldest or busiest first.
+    #[arg(long)]
+    sort: Option<Sort>,
+    /// Most to list; default: all, or 100 with --sort.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: Option<u16>,
     /// Close the one with this id, with 1008.
-    #[arg(long, value_name = "ID", conflicts_with_all = ["route", "server", "client", "user"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["route", "server", "client", "user", "sort", "limit"])]
     kill: Option<String>,
     /// Show the headers of this one's frames as they pass, until it ends.
     #[arg(long, value_name = "ID", conflicts_with_all = ["route", "server", "client", "user", "kill"])]
@@ -42,6 +49,13 @@ pub struct Connections {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Sort {
+    Age,
+    Messages,
+    Bytes,
 }
 
 /// Prints a table, or what was closed.
@@ -66,6 +80,9 @@ fn ask(connections: &Connections) -> Result<Value, Failure> {
     let instance = connections.instance.instance()?;
     match &connections.kill {
         Some(id) => instance.delete(&format!("/api/v1/connections/{}", encoded(id))),
+        None if connections.is_one_page() => {
+            instance.get(&format!("/api/v1/connections?{}", connections.query()))
+        }
         None => list(&instance, &connections.query()),
     }
 }
@@ -88,13 +105,22 @@ fn list(instance: &Instance, query: &str) -> Result<Value, Failure> {
 }
 
 impl Connections {
+    fn is_one_page(&self) -> bool {
+        self.sort.is_some() || self.limit.is_some()
+    }
+
     fn query(&self) -> String {
         let client = self.client.map(|client| client.to_string());
+        let sort = self.sort.and_then(|sort| sort.to_possible_value());
+        let sort = sort.map(|sort| sort.get_name().to_owned());
+        let limit = self.limit.map(|limit| limit.to_string());
         let filters = [
             ("route", &self.route),
             ("server", &self.server),
             ("client", &client),
             ("user", &self.user),
+            ("sort", &sort),
+            ("limit", &limit),
         ];
         let given = filters
             .iter()

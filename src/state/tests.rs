@@ -19,6 +19,8 @@ use crate::logic::request::ClientKey;
 use crate::telemetry::Metrics;
 
 use super::entrance::Waiting;
+use super::registry::Registry;
+use super::route::{Route, RouteFigures};
 use super::server::{Phase, Server, Servers};
 use super::upstream::{Pick, Seeker, Upstream};
 
@@ -293,6 +295,55 @@ fn only_servers_that_were_added_or_recovered_are_cold() {
     );
     second.put_in_force(even_later);
     assert_eq!(there.warmth(minute, even_later), cold, "added again");
+}
+
+#[test]
+fn ten_thousand_sessions_are_listed_a_page_at_a_time_each_once() {
+    const SESSIONS: usize = 10_000;
+    const PAGE: usize = 1_000;
+    let text = "[listener.a]\nbind = '127.0.0.1:0'\n[[route]]\nrespond = 404\n";
+    let config = config::parse(text, "test.toml").unwrap();
+    let (servers, metrics) = servers();
+    let settings = Arc::clone(&config.routes[0]);
+    let route = Arc::new(Route {
+        figures: Arc::new(RouteFigures::new(&settings.name, &metrics)),
+        sessions: Arc::new(settings.websocket.session.clone()),
+        upstream: None,
+        auth: None,
+        settings,
+    });
+    let server = server(&upstream(&servers, 1, ""), 0);
+    let registry = Arc::new(Registry::new(4));
+    let (client, now) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Instant::now());
+    let entries: Vec<_> = (0..SESSIONS)
+        .map(|at| {
+            registry.enter(
+                at % 4,
+                Arc::clone(&route),
+                Arc::clone(&server),
+                client,
+                None,
+                now,
+            )
+        })
+        .collect();
+    let mut listed = Vec::new();
+    let looked_at = AtomicU32::new(0);
+    loop {
+        let page = registry.page(listed.last().copied(), PAGE, |_| {
+            looked_at.fetch_add(1, SeqCst);
+            true
+        });
+        if page.is_empty() {
+            break;
+        }
+        assert!(page.len() <= PAGE);
+        listed.extend(page.iter().map(|live| live.id));
+    }
+    assert_eq!(listed.len(), entries.len());
+    assert!(listed.is_sorted_by(|a, b| a < b), "none twice");
+    let most = u32::try_from(SESSIONS * SESSIONS / PAGE).unwrap();
+    assert!(looked_at.load(SeqCst) <= most, "{looked_at:?}");
 }
 
 #[test]

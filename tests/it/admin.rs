@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::support::peers::Library;
 use crate::support::proxy::{BINARY, tidegate};
 use crate::support::wait::wait_until;
 use crate::support::websocket::WebSocket;
@@ -334,6 +335,38 @@ fn the_configuration_in_force_shows_no_secret() {
     for text in [config.to_string(), toml.body] {
         assert!(!text.contains("hush"), "{text}");
     }
+}
+
+#[test]
+fn every_route_answers_as_the_api_describes_it() {
+    let [a, b] = Echo::start_many::<2>();
+    let setup = Setup::to(&[&a, &b]).route_before("path = \"/secure\"\nredirect = \"https\"");
+    let proxy = Tidegate::start(&setup);
+    let _held: Vec<WebSocket> = (0..4).map(|_| proxy.websocket("/")).collect();
+    proxy.wait_for_held(&[2, 2]);
+    let admin = format!("http://{}", proxy.listener("admin"));
+    Library::Python.runs("openapi_client", &[&admin]);
+}
+
+#[test]
+fn the_busiest_connections_come_first() {
+    let echo = Echo::start();
+    // On one worker ids rise in the order of opening.
+    let proxy = Tidegate::start(&Setup::to(&[&echo]).with("server", "workers = 1"));
+    let mut held: Vec<WebSocket> = (0..4).map(|_| proxy.websocket("/")).collect();
+    proxy.wait_for_held(&[4]);
+    let by_id = ids(&proxy.told_json(&["connections"]));
+    held[2].echo("a long message");
+    (0..2).for_each(|_| held[1].echo("short"));
+    let first = |sort: &str, limit: &str| {
+        ids(&proxy.told_json(&["connections", "--sort", sort, "--limit", limit]))
+    };
+    wait_until("the figures to be published", || {
+        first("bytes", "1") == [by_id[2].clone()] && first("messages", "1") == [by_id[1].clone()]
+    });
+    assert_eq!(first("age", "3").len(), 3);
+    let oldest = proxy.api("/api/v1/connections?sort=age&limit=2");
+    assert_eq!(oldest["next"], Value::Null);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The live WebSockets: listed a page at a time, closed one by one.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hyper::Request;
 use serde_json::{Value, json};
@@ -33,15 +35,26 @@ pub(super) fn list<B>(admin: &Admin, request: &Request<B>) -> Result<Value, Faul
         session_id,
     )?;
     let filter = Filter::of(request)?;
+    let sort = parsed(request, "sort", "none of age, messages, bytes", Sort::parse)?;
+    if let Some(sort) = sort {
+        let mut first = admin.shared.registry.select(|live| filter.admits(live));
+        first.sort_by_cached_key(|live| sort.rank(live));
+        first.truncate(limit);
+        return Ok(page_of(&first, None));
+    }
     let mut page = (admin.shared.registry).page(after, limit + 1, |live| filter.admits(live));
     let is_last = page.len() <= limit;
     page.truncate(limit);
     let next = page.last().filter(|_| !is_last);
+    Ok(page_of(&page, next.map(|live| live.id)))
+}
+
+fn page_of(page: &[Arc<Live>], next: Option<SessionId>) -> Value {
     let connections: Vec<Value> = page.iter().map(|live| shown(live)).collect();
-    Ok(json!({
+    json!({
         "connections": connections,
-        "next": next.map(|live| live.id.to_string()),
-    }))
+        "next": next.map(|id| id.to_string()),
+    })
 }
 
 /// Closes one session.
@@ -59,6 +72,35 @@ pub(super) fn find(admin: &Admin, id: &str) -> Result<Arc<Live>, Fault> {
         kind: "connection",
         name: id.to_owned(),
     })
+}
+
+/// Who comes first, where it is not the lowest id. What it goes by moves on, so there is one page.
+#[derive(Clone, Copy)]
+enum Sort {
+    Age,
+    Messages,
+    Bytes,
+}
+
+impl Sort {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "age" => Some(Self::Age),
+            "messages" => Some(Self::Messages),
+            "bytes" => Some(Self::Bytes),
+            _ => None,
+        }
+    }
+
+    /// The smaller, the further in front.
+    fn rank(self, live: &Live) -> (Reverse<u64>, Instant) {
+        let most = match self {
+            Self::Age => 0,
+            Self::Messages => live.messages().iter().sum(),
+            Self::Bytes => live.bytes().iter().sum(),
+        };
+        (Reverse(most), live.opened)
+    }
 }
 
 /// Which sessions are asked for; what is `None` does not matter.

@@ -6,6 +6,7 @@ mod call;
 mod connections;
 mod dashboard;
 mod live;
+mod openapi;
 mod patience;
 mod reload;
 mod routes;

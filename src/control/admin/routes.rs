@@ -11,7 +11,7 @@ use crate::telemetry::expose::Format;
 use super::access::Need;
 use super::answer::{Body, Fault, json, text, typed};
 use super::dashboard::{self, Part};
-use super::{Admin, call, connections, live, reload, servers, show, tail, upgrade};
+use super::{Admin, call, connections, live, openapi, reload, servers, show, tail, upgrade};
 
 /// A route of the admin address.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,7 @@ enum Call {
     Style,
     Script,
     Index,
+    Description,
     Live,
     Metrics,
     Health,
@@ -75,6 +76,8 @@ routes! {
         "200 while it serves, 503 while it drains to stop.";
     GET "/api/v1" Index
         "This list.";
+    GET "/api/v1/openapi.json" Description
+        "This API's description, OpenAPI 3.1.";
     GET "/api/v1/status" Status
         "The process, its upstreams, the drains under way, what was changed at run time.";
     GET "/api/v1/upstreams" Upstreams
@@ -159,6 +162,7 @@ async fn answer(
         (Call::Config, _) => return Ok(show::config(admin, &request)),
         (Call::Reload, _) => return reload::reload(admin, &request).await,
         (Call::Upgrade, _) => return upgrade::upgrade(admin).await,
+        (Call::Description, _) => openapi::description(),
         (Call::Status, _) => show::status(admin),
         (Call::Upstreams, _) => show::upstreams(admin),
         (Call::Routes, _) => show::routes(admin),
