@@ -39,6 +39,10 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
             return refuse(client, visit, &refusal, None).await;
         }
     };
+    if context.shared.is_leaving() {
+        // The next one is another process's.
+        request.make_last();
+    }
     let caller = caller(&client, &request);
     visit.understood(&request, &caller);
     let snapshot = context.shared.snapshot();

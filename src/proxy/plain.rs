@@ -185,7 +185,7 @@ impl Errand {
         let closes = !self.request.keeps_alive()
             || framing == Framing::UntilClose
             || !progress.is_complete()
-            || self.context.shared.is_draining();
+            || self.context.shared.is_leaving();
         let body_timeout = self.route.settings.http.body_timeout;
         let sent = outlet.response(&head, framing, closes, body, body_timeout);
         if let Err(cut) = sent.await {

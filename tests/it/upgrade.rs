@@ -125,6 +125,31 @@ fn a_stop_ends_the_old_process_within_its_grace() {
     assert!(proxy.wait_for_exit().success());
 }
 
+#[test]
+fn who_is_kept_alive_is_asked_to_come_back_on_a_new_connection() {
+    let echo = Echo::start();
+    let mut successors = Successors::default();
+    let setup = setup(&echo, "off").with("[route]", "accept = \"websocket\"");
+    let mut proxy = Tidegate::start(&setup);
+    let mut kept = proxy.connect();
+    let mut asked = || {
+        kept.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let answer = kept.answer();
+        assert_eq!(answer.status, 426, "{answer:?}");
+        answer.header("connection").map(str::to_owned)
+    };
+    let before = asked();
+    assert_ne!(before.as_deref(), Some("close"));
+    successors.upgrade(&proxy);
+    assert_eq!(
+        asked().as_deref(),
+        Some("close"),
+        "served to the last, and told"
+    );
+    kept.expect_end();
+    assert!(proxy.wait_for_exit().success());
+}
+
 /// A link to the binary, in whose place a test may put something else.
 struct Installed {
     directory: tempfile::TempDir,

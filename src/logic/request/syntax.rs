@@ -15,6 +15,7 @@ pub struct Request {
     query: Option<Box<str>>,
     framing: Framing,
     websocket: bool,
+    last: bool,
 }
 
 impl Request {
@@ -37,6 +38,7 @@ impl Request {
             query,
             framing,
             websocket,
+            last: false,
         })
     }
 
@@ -87,10 +89,16 @@ impl Request {
         format!("https://{host}{path}{}", query.unwrap_or_default())
     }
 
-    /// Whether the client expects the connection to stay (RFC 9112 section 9.3); one of HTTP/1.0
-    /// never gets it.
+    /// Makes it the last one of its connection, whatever the client expects.
+    pub const fn make_last(&mut self) {
+        self.last = true;
+    }
+
+    /// Whether the connection stays: the client expects it (RFC 9112 section 9.3), and nobody made
+    /// this the last request; one of HTTP/1.0 never gets it.
     pub fn keeps_alive(&self) -> bool {
-        self.head.minor() == 1 && !self.head.fields().lists("connection", "close")
+        let expected = self.head.minor() == 1 && !self.head.fields().lists("connection", "close");
+        expected && !self.last
     }
 }
 
@@ -444,5 +452,8 @@ mod tests {
         assert!(!stays(
             "GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"
         ));
+        let mut last = request("GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        last.make_last();
+        assert!(!last.keeps_alive());
     }
 }
