@@ -7,6 +7,7 @@ pub mod connections;
 pub mod demo;
 pub mod echo;
 pub mod explain;
+pub mod import;
 pub mod instance;
 pub mod man;
 pub mod rebalance;

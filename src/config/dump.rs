@@ -143,7 +143,8 @@ pub(super) fn inline(written: &Written, provenance: &Provenance) -> String {
     .value(written)
 }
 
-fn key(name: &str) -> String {
+/// A name as a TOML key.
+pub fn key(name: &str) -> String {
     let is_bare = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     if !name.is_empty() && name.bytes().all(is_bare) {
         name.to_owned()
@@ -152,8 +153,8 @@ fn key(name: &str) -> String {
     }
 }
 
-/// A text that does not name the environment, even if it looks so.
-fn plain(text: &str) -> String {
+/// A text as a TOML string that does not name the environment, even if it looks so.
+pub fn plain(text: &str) -> String {
     quoted(&text.replace("${", "$${"))
 }
 

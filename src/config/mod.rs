@@ -22,7 +22,7 @@ mod validate;
 use std::path::Path;
 
 pub use diff::{Change, Effect, diff};
-pub use dump::{dump, effective};
+pub use dump::{dump, effective, key as toml_key, plain as toml_text};
 pub use error::{Errors, Problem};
 use files::Files;
 pub use model::Config;

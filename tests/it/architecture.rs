@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::support::peers::root;
 
 /// A layer and what it may import; DESIGN's table. A name with `::` opens that part alone.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("main", &["app", "cli", "load"]),
     ("lib", &[]),
     (
@@ -37,6 +37,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
             "telemetry",
             "config",
             "logic",
+            "import",
             "load",
         ],
     ),
@@ -53,6 +54,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("tls", &["telemetry", "config", "logic"]),
     ("telemetry", &["config", "logic"]),
     ("config", &["logic"]),
+    ("import", &["config", "logic"]),
     ("load", &["tls", "logic::websocket"]),
     ("logic", &[]),
 ];

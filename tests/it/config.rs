@@ -1,9 +1,11 @@
 //! Configuration files: the good ones load, the bad ones say why, the page lists every key.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
 
 use tidegate::config;
+
+use crate::support::expect_text;
 
 #[test]
 fn every_bad_file_is_told_with_place_and_way_out() {
@@ -36,18 +38,40 @@ fn every_example_loads() {
 }
 
 #[test]
-fn every_example_of_the_page_loads() {
-    let page = read("docs/configuration.md");
-    let mut examples = page
-        .split("```toml\n")
-        .skip(1)
-        .filter_map(|text| text.split("```").next());
-    let whole = examples.next().expect("the page has an example");
-    config::parse(whole, "docs/configuration.md").unwrap_or_else(|errors| panic!("{errors}"));
-    for part in examples {
-        let text = format!("{part}\n{whole}");
-        config::parse(&text, "docs/configuration.md").unwrap_or_else(|errors| panic!("{errors}"));
+fn every_example_of_the_pages_loads() {
+    for path in files("docs", "md") {
+        let page = read(&path);
+        let examples = page.split("```toml\n").skip(1);
+        for text in examples.filter_map(|text| text.split("```").next()) {
+            if let Err(errors) = loads_somehow(text, &path) {
+                panic!("{errors}\n{text}");
+            }
+        }
     }
+}
+
+/// A part of a configuration loads together with what it leaves out.
+fn loads_somehow(text: &str, path: &Path) -> Result<(), config::Errors> {
+    const LISTENER: &str = "[listener.other]\nbind = \"127.0.0.1:0\"\n";
+    const ROUTE: &str = "[[route]]\nname = \"other\"\nupstream = \"chat\"\n";
+    const UPSTREAM: &str = "[upstream.chat]\nservers = [\"127.0.0.1:1\"]\n";
+    let name = path.display().to_string();
+    let rests = [
+        String::new(),
+        [LISTENER].concat(),
+        [ROUTE, UPSTREAM].concat(),
+        [LISTENER, ROUTE].concat(),
+        [LISTENER, UPSTREAM].concat(),
+        [LISTENER, ROUTE, UPSTREAM].concat(),
+    ];
+    let mut outcomes = rests.iter().map(|rest| {
+        let text = format!("{text}\n{rest}");
+        config::parse(&text, &name).map(drop)
+    });
+    outcomes.find(Result::is_ok).unwrap_or_else(|| {
+        // Alone it shows what is wrong with itself.
+        config::parse(text, &name).map(drop)
+    })
 }
 
 #[test]
@@ -148,18 +172,4 @@ fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
 fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path.as_ref())
         .unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
-}
-
-/// Compares with a file; `TIDEGATE_BLESS=1` writes the file instead.
-fn expect_text(path: &Path, text: &str) {
-    if env::var_os("TIDEGATE_BLESS").is_some() {
-        fs::write(path, text).expect("the file can be written");
-    }
-    let expected = fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(
-        text,
-        expected,
-        "{} (TIDEGATE_BLESS=1 writes it anew)",
-        path.display()
-    );
 }

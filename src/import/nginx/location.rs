@@ -1,0 +1,494 @@
+//! `location` blocks as routes, in the order in which nginx would choose among them.
+
+use std::cmp::Reverse;
+
+use super::header;
+use super::http::Http;
+use super::listener::Listener;
+use super::read::Directive;
+use super::scope::Scope;
+use super::site::Site;
+use super::target::{Pass, Targets};
+use super::units;
+use super::words;
+use crate::import::access::{self, AddressRule};
+use crate::import::draft::{Draft, Table, Value};
+use crate::import::pattern::{PathRule, paths_of};
+use crate::import::source::Place;
+
+/// The hosts of a site's turn; none is any.
+#[derive(Clone, Debug)]
+pub struct Hosts(pub Vec<String>);
+
+/// Writes routes.
+#[derive(Debug)]
+pub struct Routes<'h> {
+    http: &'h Http<'h>,
+    targets: Targets,
+}
+
+/// How a location is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// `=`
+    Exact,
+    /// `^~`
+    Final,
+    /// `~` and `~*`
+    Regex,
+    /// No modifier.
+    Prefix,
+}
+
+struct Location<'a> {
+    order: Order,
+    paths: Vec<PathRule>,
+    scope: Scope<'a>,
+    place: &'a Place,
+    text: String,
+}
+
+/// Where a turn's routes belong.
+struct Turn<'a> {
+    site: &'a Site<'a>,
+    hosts: &'a [String],
+    /// Listeners by name; none is all.
+    listeners: Vec<&'a str>,
+    has_plain: Vec<&'a str>,
+}
+
+impl<'h> Routes<'h> {
+    /// None yet.
+    pub fn new(http: &'h Http<'h>) -> Self {
+        Self {
+            http,
+            targets: Targets::default(),
+        }
+    }
+
+    /// Writes the routes of a site for some of its hosts, on some of its listeners.
+    pub fn write_site(
+        &mut self,
+        site: &Site<'_>,
+        hosts: Hosts,
+        on: &[&Listener],
+        listeners: usize,
+        draft: &mut Draft,
+    ) {
+        let plain = on.iter().filter(|listener| !listener.tls);
+        let turn = Turn {
+            site,
+            hosts: &hosts.0,
+            listeners: match on.len() == listeners {
+                true => Vec::new(),
+                false => on.iter().map(|listener| listener.name.as_str()).collect(),
+            },
+            has_plain: plain.map(|listener| listener.name.as_str()).collect(),
+        };
+        words::tell(site.scope.block(), &mut draft.findings);
+        redirects(&turn, draft);
+        if let Some(answer) = site.scope.block().iter().find(|d| d.name == "return") {
+            // Of the site itself: before any location.
+            let mut route = turn.route(&PathRule::root(), &answer.place, draft);
+            respond(answer, &mut route, draft);
+            draft.routes.push(route);
+            return;
+        }
+        for location in locations(&site.scope, draft) {
+            for path in &location.paths {
+                self.write_location(&turn, &location, path, draft);
+            }
+        }
+    }
+
+    /// An upstream that no location names is carried over all the same.
+    pub fn write_unused(&self, name: &str, draft: &mut Draft) {
+        let taken = |known: &str| draft.upstreams.iter().any(|(name, _)| name == known);
+        if let Some(table) = self.http.upstreams.get(name)
+            && !self.targets.uses(name)
+        {
+            let name = crate::import::draft::free_name(name, taken);
+            draft.upstreams.push((name, table.clone()));
+        }
+    }
+
+    fn write_location(
+        &mut self,
+        turn: &Turn<'_>,
+        location: &Location<'_>,
+        path: &PathRule,
+        draft: &mut Draft,
+    ) {
+        let mut route = turn.route(path, location.place, draft);
+        let scope = &location.scope;
+        let of = |name: &str| scope.block().iter().find(|d| d.name == name);
+        words::tell(scope.block(), &mut draft.findings);
+        if let Some(answer) = of("return") {
+            respond(answer, &mut route, draft);
+        } else if let Some(directive) = of("proxy_pass") {
+            self.pass(directive, location, path, &mut route, draft);
+        } else {
+            // Without a route of its own a less exact one would take its requests.
+            route
+                .comment("nothing of it is carried over: 404 keeps its requests from other routes");
+            route.set("respond", Value::plain(404), location.place);
+            let advice = "what it does is not to be had here; a route answers 404 in its place";
+            draft.findings.lost(location.place, &location.text, advice);
+        }
+        access(scope, &mut route, draft);
+        draft.routes.push(route);
+    }
+
+    fn pass(
+        &mut self,
+        directive: &Directive,
+        location: &Location<'_>,
+        path: &PathRule,
+        route: &mut Table,
+        draft: &mut Draft,
+    ) {
+        let scope = &location.scope;
+        let Some(pass) = Pass::read(directive) else {
+            let advice = "the server depends on the request; write a route for each that is meant";
+            draft
+                .findings
+                .lost(&directive.place, directive.text(), advice);
+            route.set("respond", Value::plain(502), &directive.place);
+            return;
+        };
+        match self.targets.name(self.http, &pass, scope, directive, draft) {
+            Some(name) => route.set("upstream", name, &directive.place),
+            None => {
+                route.set("respond", Value::plain(503), &directive.place);
+                return;
+            }
+        }
+        if let Some(new) = pass.path {
+            let same = matches!(path, PathRule::Prefix(old) if old == new);
+            match new {
+                new if new.contains('?') => {
+                    let advice = "a query can't be put in";
+                    draft
+                        .findings
+                        .lost(&directive.place, directive.text(), advice);
+                }
+                new if !same => route.set("rewrite", new, &directive.place),
+                _ => {}
+            }
+        }
+        rewrite(scope, path, route, draft);
+        let host = match pass.authority.starts_with("unix:") {
+            true => "localhost",
+            false => pass.authority,
+        };
+        header::write(scope, host, &directive.place, route, &mut draft.findings);
+        timeouts(scope, route);
+        self.limits(scope, route, draft);
+    }
+
+    fn limits(&self, scope: &Scope<'_>, route: &mut Table, draft: &mut Draft) {
+        for limit in scope.either(&["limit_conn", "limit_req"]) {
+            let zone = match limit.name.as_str() {
+                "limit_conn" => limit.arg(0),
+                _ => limit.parameter("zone").unwrap_or_default(),
+            };
+            let zone = self.http.zones.get(zone);
+            let key = zone.map_or("", |zone| zone.arg(0));
+            let by_address = ["$binary_remote_addr", "$remote_addr"].contains(&key);
+            let of_all = ["$server_name", "$host", "$http_host"].contains(&key);
+            match (limit.name.as_str(), limit.arg(1).parse::<u32>()) {
+                ("limit_conn", Ok(count)) if by_address => {
+                    let limit_table = route.table("limit");
+                    limit_table.set("connections_per_ip", Value::plain(count), &limit.place);
+                }
+                ("limit_conn", Ok(count)) if of_all => {
+                    let limit_table = route.table("limit");
+                    limit_table.set("max_connections", Value::plain(count), &limit.place);
+                }
+                ("limit_req", _) if by_address => {
+                    let rate = zone.and_then(|zone| units::per_second(zone.parameter("rate")?));
+                    let Some(rate) = rate.filter(|rate| *rate > 0) else {
+                        let advice = "a rate is whole requests a second";
+                        draft.findings.lost(&limit.place, limit.text(), advice);
+                        continue;
+                    };
+                    let text = match limit.parameter("burst") {
+                        Some(burst) => format!("{rate}/s burst {burst}"),
+                        None => format!("{rate}/s"),
+                    };
+                    route
+                        .table("limit")
+                        .set("handshakes_per_ip", text, &limit.place);
+                    let advice = "counts WebSocket handshakes, not plain requests; 429 beyond";
+                    draft.findings.differs(&limit.place, limit.text(), advice);
+                }
+                _ => {
+                    let advice = "limits are by the client's address, or of the whole route";
+                    draft.findings.lost(&limit.place, limit.text(), advice);
+                }
+            }
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// A route of this turn, which does nothing yet.
+    fn route(&self, path: &PathRule, place: &Place, draft: &Draft) -> Table {
+        let mut route = Table::default();
+        route.comment(format!("server {}, {place}", self.site.title()));
+        route.fix("name", draft.route_name(self.site.title(), path));
+        self.listen(&mut route, &self.listeners);
+        match self.hosts {
+            [] => {}
+            hosts => route.set("host", Value::texts(hosts), self.site.place),
+        }
+        if *path != PathRule::root() {
+            route.set("path", path.to_string(), place);
+        }
+        route
+    }
+
+    fn listen(&self, route: &mut Table, names: &[&str]) {
+        match names {
+            [] => {}
+            [one] => route.set("listener", *one, self.site.place),
+            several => route.set("listener", Value::texts(several), self.site.place),
+        }
+    }
+}
+
+/// `if ($scheme = http) { return 301 https://… }`, and what certbot writes.
+fn redirects(turn: &Turn<'_>, draft: &mut Draft) {
+    for condition in turn.site.scope.block().iter().filter(|d| d.name == "if") {
+        let text = condition.args.join(" ");
+        let words: Vec<&str> = text.trim_matches(['(', ')']).split_whitespace().collect();
+        let answer = condition.block.iter().find(|d| d.name == "return");
+        let to_https = answer.is_some_and(is_to_https);
+        let hosts = match words.as_slice() {
+            ["$scheme", "=", "http"] | ["$scheme", "!=", "https"] | ["$https", "=", ""]
+                if to_https =>
+            {
+                Vec::new()
+            }
+            ["$host" | "$http_host", "=", host] if to_https => vec![*host],
+            _ => {
+                let advice = "there are no conditions; say it with routes";
+                draft
+                    .findings
+                    .lost(&condition.place, condition.text(), advice);
+                continue;
+            }
+        };
+        if turn.has_plain.is_empty() {
+            continue;
+        }
+        let mut route = turn.route(&PathRule::root(), &condition.place, draft);
+        turn.listen(&mut route, &turn.has_plain);
+        if !hosts.is_empty() {
+            route.set("host", Value::texts(hosts), &condition.place);
+        }
+        route.set("redirect", "https", &condition.place);
+        draft.routes.push(route);
+    }
+}
+
+/// The locations of a site and those inside them, the one to try first at the front.
+fn locations<'a>(site: &Scope<'a>, draft: &mut Draft) -> Vec<Location<'a>> {
+    let mut found = Vec::new();
+    gather(site, &mut found, draft);
+    let rank = |location: &Location<'_>| match location.order {
+        Order::Exact => 0,
+        Order::Final => 1,
+        Order::Regex => 2,
+        Order::Prefix => 3,
+    };
+    let length = |location: &Location<'_>| match location.order {
+        Order::Exact | Order::Regex => Reverse(0),
+        Order::Final | Order::Prefix => {
+            Reverse(location.paths.first().map_or(0, PathRule::fixed_bytes))
+        }
+    };
+    found.sort_by_key(|location| (rank(location), length(location)));
+    found
+}
+
+fn gather<'a>(scope: &Scope<'a>, found: &mut Vec<Location<'a>>, draft: &mut Draft) {
+    let blocks = scope.block().iter().filter(|d| d.name == "location");
+    for directive in blocks {
+        let inner = scope.inner(&directive.block);
+        gather(&inner, found, draft);
+        let text = directive.text();
+        let place = &directive.place;
+        let Some((order, paths)) = chosen_by(directive) else {
+            let advice = "only expressions that stand for fixed paths can be said; write down \
+                          the paths that are meant";
+            draft.findings.lost(place, &text, advice);
+            continue;
+        };
+        if paths.iter().any(|path| !path.is_possible()) {
+            draft
+                .findings
+                .lost(place, &text, "no request can have this path");
+            continue;
+        }
+        let on_border = "takes whole segments: not what merely begins alike, such as";
+        for path in paths.iter().filter(|path| path.ends_inside_a_segment()) {
+            draft
+                .findings
+                .differs(place, &text, format!("{on_border} {path}x"));
+        }
+        if let ("", Some(PathRule::Prefix(path))) = (directive.arg(1), paths.first())
+            && let Some(bare) = path.strip_suffix('/').filter(|bare| !bare.is_empty())
+        {
+            let advice = format!("nginx sends {bare} on to {path}; here it is another path");
+            draft.findings.differs(place, &text, advice);
+        }
+        if text.contains("~*") {
+            draft
+                .findings
+                .differs(place, &text, "paths are compared with their case");
+        }
+        found.push(Location {
+            order,
+            paths,
+            scope: inner,
+            place,
+            text,
+        });
+    }
+}
+
+fn chosen_by(location: &Directive) -> Option<(Order, Vec<PathRule>)> {
+    let prefix = |path: &str| vec![PathRule::Prefix(path.to_owned())];
+    match (location.arg(0), location.arg(1)) {
+        ("=", path) => Some((Order::Exact, vec![PathRule::Exact(path.to_owned())])),
+        ("^~", path) => Some((Order::Final, prefix(path))),
+        ("~" | "~*", regex) => Some((Order::Regex, paths_of(regex)?)),
+        (path, "") if path.starts_with('/') => Some((Order::Prefix, prefix(path))),
+        _ => None,
+    }
+}
+
+/// `return`: an answer of the proxy's own.
+fn respond(answer: &Directive, route: &mut Table, draft: &mut Draft) {
+    let place = &answer.place;
+    if is_to_https(answer) {
+        route.set("redirect", "https", place);
+        return;
+    }
+    let status = answer.arg(0).parse::<u16>().ok();
+    let status = match status {
+        Some(444) => {
+            draft
+                .findings
+                .differs(place, answer.text(), "answered with 404, not with silence");
+            404
+        }
+        Some(status @ (200..=299 | 400..=599)) => {
+            if !answer.arg(1).is_empty() {
+                let advice = "the text of an answer is its status's own";
+                draft.findings.differs(place, answer.text(), advice);
+            }
+            status
+        }
+        _ => {
+            let advice = "only a redirect to the same address over https can be said; \
+                          a route answers 404 in its place";
+            draft.findings.lost(place, answer.text(), advice);
+            404
+        }
+    };
+    route.set("respond", Value::plain(status), place);
+}
+
+/// Whether it sends the client to the same address over https.
+fn is_to_https(answer: &Directive) -> bool {
+    let url = match answer.arg(1) {
+        "" => answer.arg(0),
+        url => url,
+    };
+    let hosts = ["$host", "$http_host", "$server_name"];
+    let rests = ["$request_uri", "$uri", "$uri$is_args$args"];
+    url.strip_prefix("https://").is_some_and(|rest| {
+        hosts.iter().any(|host| {
+            rest.strip_prefix(host)
+                .is_some_and(|rest| rests.contains(&rest))
+        })
+    })
+}
+
+/// `rewrite ^/ws/(.*)$ /$1 break;`, which replaces the location's own prefix.
+fn rewrite(scope: &Scope<'_>, path: &PathRule, route: &mut Table, draft: &mut Draft) {
+    for directive in scope.block().iter().filter(|d| d.name == "rewrite") {
+        let PathRule::Prefix(own) = path else {
+            continue;
+        };
+        let from = directive.arg(0).strip_prefix('^');
+        let from = from.and_then(|from| {
+            let tails = ["/?(.*)$", "/(.*)$", "(.*)$", "/?(.*)", "/(.*)", "(.*)"];
+            tails.iter().find_map(|tail| from.strip_suffix(tail))
+        });
+        let to = directive.arg(1).strip_suffix("$1");
+        match (from, to) {
+            (Some(from), Some(to)) if from.trim_end_matches('/') == own.trim_end_matches('/') => {
+                let to = if to.is_empty() { "/" } else { to };
+                route.set("rewrite", to, &directive.place);
+            }
+            _ => {
+                let advice = "`rewrite` replaces what `path` matched, and nothing else";
+                draft
+                    .findings
+                    .lost(&directive.place, directive.text(), advice);
+            }
+        }
+    }
+}
+
+fn timeouts(scope: &Scope<'_>, route: &mut Table) {
+    let mut put = |table: &'static str, ours: &'static str, theirs: &str| {
+        if let Some((time, directive)) = scope.arg(theirs)
+            && let Some(time) = units::time(time)
+        {
+            route.table(table).set(ours, time, &directive.place);
+        }
+    };
+    put("websocket", "idle_timeout", "proxy_read_timeout");
+    put("http", "response_timeout", "proxy_read_timeout");
+    put("http", "body_timeout", "client_body_timeout");
+    put("http", "send_timeout", "send_timeout");
+    if let Some((size, directive)) = scope.arg("client_max_body_size")
+        && let Some(bytes) = units::bytes(size)
+    {
+        let value = match bytes {
+            0 => Value::from("off"),
+            bytes => Value::plain(bytes),
+        };
+        route.table("http").set("max_body", value, &directive.place);
+    }
+}
+
+fn access(scope: &Scope<'_>, route: &mut Table, draft: &mut Draft) {
+    let rules = scope.either(&["allow", "deny"]);
+    let mut read = Vec::new();
+    for rule in rules {
+        let network = match rule.arg(0) {
+            "all" => None,
+            "unix:" => continue,
+            text => match access::network(text) {
+                Some(network) => Some(network),
+                None => {
+                    draft
+                        .findings
+                        .lost(&rule.place, rule.text(), "not a network");
+                    continue;
+                }
+            },
+        };
+        read.push(AddressRule {
+            allows: rule.name == "allow",
+            network,
+            place: rule.place.clone(),
+        });
+    }
+    access::write(&read, route, &mut draft.findings);
+}
