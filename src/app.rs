@@ -17,6 +17,7 @@ use crate::control::drain::Drains;
 use crate::control::history::History;
 use crate::control::journal::Journal;
 use crate::control::listeners::Listeners;
+use crate::control::otlp::Exporter;
 use crate::control::prepare::{access_log, prepare};
 use crate::control::process::{AdminAddress, Process};
 use crate::control::reload::{Refused, Reloader, Source, room};
@@ -35,6 +36,7 @@ use crate::state::server::Servers;
 use crate::telemetry::Metrics;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::log::LogControl;
+use crate::telemetry::trace::Tracer;
 use crate::tls;
 
 /// Reload requests of the admin API that may wait for one under way.
@@ -177,7 +179,8 @@ async fn build(
 
     let room = room(&config, descriptors);
     let capacity = Capacity::new(room);
-    let workers = Arc::new(start_workers(count, &shared)?);
+    let (tracer, exporter) = tracing(&config, &shared).unzip();
+    let workers = Arc::new(start_workers(count, &shared, tracer.as_ref())?);
     let listeners = Listeners::new(sockets, Arc::clone(&workers), capacity.clone(), metrics);
     let drains = Drains::new(&shared);
     let (reload, reload_requests) = mpsc::channel(RELOAD_QUEUE);
@@ -247,6 +250,7 @@ async fn build(
         upgrade_requests,
         admin,
         access_thread,
+        exporter,
     })
 }
 
@@ -277,7 +281,19 @@ fn worker_count(config: &Config) -> usize {
         .map_or_else(cores, |workers| usize::from(workers.get()))
 }
 
-fn start_workers(count: usize, shared: &Arc<Shared>) -> io::Result<Workers> {
+/// Where spans go, and who sends them on.
+fn tracing(config: &Config, shared: &Shared) -> Option<(Tracer, Exporter)> {
+    let collector = config.tracing.otlp.clone()?;
+    let counts = &shared.metrics.trace_spans;
+    let (tracer, spans) = Tracer::new(config.tracing.sample, counts);
+    Some((tracer, Exporter::start(spans, collector, counts.clone())))
+}
+
+fn start_workers(
+    count: usize,
+    shared: &Arc<Shared>,
+    tracer: Option<&Tracer>,
+) -> io::Result<Workers> {
     let gauge = |worker: usize| {
         shared
             .metrics
@@ -288,6 +304,7 @@ fn start_workers(count: usize, shared: &Arc<Shared>) -> io::Result<Workers> {
         shared: Arc::clone(shared),
         worker,
         pool: Arc::default(),
+        tracer: tracer.cloned(),
     };
     let contexts: Vec<_> = (0..count).map(context).collect();
     Workers::start(

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::model::{
     AccessLog, Admin, HealthCheck, Http, Log, LogFormat, LogLevel, Passive, ProbeKind, Server,
-    WebSocket,
+    Tracing, WebSocket,
 };
+use crate::logic::trace::Share;
 use crate::logic::websocket::{OnExcess, Settings};
 
 /// Problems that are told one by one; more are counted.
@@ -72,6 +73,9 @@ pub const TLS_HANDSHAKES: usize = 4096;
 
 /// `admin.bind`.
 pub const ADMIN_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
+
+/// `tracing.sample`.
+pub const TRACED_SHARE: Share = Share::new(10_000).expect("not more than all");
 
 /// `listener.socket_mode`: the owner and its group.
 pub const SOCKET_MODE: u32 = 0o660;
@@ -144,6 +148,15 @@ impl Default for Log {
             level: LogLevel::Info,
             format: LogFormat::Text,
             access: AccessLog::Off,
+        }
+    }
+}
+
+impl Default for Tracing {
+    fn default() -> Self {
+        Self {
+            otlp: None,
+            sample: TRACED_SHARE,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::dump::inline;
-use super::keys::{ADMIN, LISTENER, LOG, ROUTE, SERVER, UPSTREAM};
+use super::keys::{ADMIN, LISTENER, LOG, ROUTE, SERVER, TRACING, UPSTREAM};
 use super::kind::Written;
 use super::kind::section::{Section, Status};
 use super::model::{Config, Listener, Route, Upstream};
@@ -52,6 +52,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = differ.keys("server", &SERVER, &old.server, &new.server);
     changes.extend(differ.keys("log", &LOG, &old.log, &new.log));
     changes.extend(differ.keys("admin", &ADMIN, &old_admin, &new_admin));
+    changes.extend(differ.keys("tracing", &TRACING, &old.tracing, &new.tracing));
     changes.extend(differ.named("listener", &LISTENER, &old.listeners, &new.listeners));
     changes.extend(differ.named("route", &ROUTE, &old.routes, &new.routes));
     if is_reordered(&old.routes, &new.routes) {

@@ -13,6 +13,7 @@ pub fn dump(config: &Config) -> String {
         server: config.server.clone(),
         log: config.log.clone(),
         admin: (&config.admin).into(),
+        tracing: config.tracing.clone(),
         listeners: config
             .listeners
             .iter()

@@ -19,6 +19,7 @@ use crate::logic::limit::Rate;
 use crate::logic::proxy_header;
 use crate::logic::request::{OriginRule, Request};
 use crate::logic::route::{Accept, HostPattern, PathPattern, Terms};
+use crate::logic::trace::{Collector, Share};
 use crate::logic::websocket::Settings;
 use crate::logic::websocket::handshake::Strictness;
 
@@ -31,6 +32,8 @@ pub struct Config {
     pub log: Log,
     /// `[admin]`.
     pub admin: Admin,
+    /// `[tracing]`.
+    pub tracing: Tracing,
     /// `[listener.NAME]`, in file order.
     pub listeners: Vec<Arc<Listener>>,
     /// `[[route]]`, in file order: the first match wins.
@@ -51,6 +54,7 @@ impl PartialEq for Config {
         self.server == other.server
             && self.log == other.log
             && self.admin == other.admin
+            && self.tracing == other.tracing
             && self.listeners == other.listeners
             && self.routes == other.routes
             && self.upstreams == other.upstreams
@@ -113,6 +117,15 @@ pub enum AccessLog {
     Stdout,
     /// Appended to a file.
     File(PathBuf),
+}
+
+/// `[tracing]`: spans of handshakes and sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracing {
+    /// Where they go; `None` is off.
+    pub otlp: Option<Collector>,
+    /// How many requests are traced.
+    pub sample: Share,
 }
 
 /// `[admin]`: metrics, readiness and control.

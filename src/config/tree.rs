@@ -40,7 +40,9 @@ pub(super) enum Value {
     /// `None` does not fit 64 bits.
     Integer(Option<i64>),
     Flag(bool),
-    /// Floats and dates, which no key takes.
+    /// A number with a point in it.
+    Fraction(f64),
+    /// Dates, which no key takes.
     Other(&'static str),
     List(Vec<Node>),
     Table(Table),
@@ -53,6 +55,7 @@ impl Value {
             Self::Text(_) => "a string",
             Self::Integer(_) => "a number",
             Self::Flag(_) => "true or false",
+            Self::Fraction(_) => "a fraction",
             Self::Other(name) => name,
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
@@ -176,7 +179,7 @@ fn convert(file: &Arc<File>, value: Spanned<DeValue<'_>>) -> Node {
             Value::Integer(i64::from_str_radix(number.as_str(), number.radix()).ok())
         }
         DeValue::Boolean(flag) => Value::Flag(flag),
-        DeValue::Float(_) => Value::Other("a fraction"),
+        DeValue::Float(number) => Value::Fraction(number.as_str().parse().unwrap_or(f64::NAN)),
         DeValue::Datetime(_) => Value::Other("a date"),
         DeValue::Array(list) => {
             Value::List(list.into_iter().map(|value| convert(file, value)).collect())

@@ -48,6 +48,7 @@ pub(super) fn validate(
             bind: root.admin.bind.map(|bind| bind.value),
             token_file: root.admin.token_file,
         },
+        tracing: root.tracing,
         listeners: root
             .listeners
             .into_iter()

@@ -7,6 +7,7 @@ pub mod history;
 pub mod journal;
 pub mod keys;
 pub mod listeners;
+pub mod otlp;
 pub mod prepare;
 pub mod probe;
 pub mod process;

@@ -19,6 +19,7 @@ use crate::state::Shared;
 use crate::telemetry::access::WriterThread;
 
 use super::drain::{Order as DrainOrder, Target};
+use super::otlp::Exporter;
 use super::reload::{ReloadRequest, Reloader, reopen_logs};
 use super::upgrade::{Offer, Program, UpgradeRequest, Upgrades, replace};
 
@@ -28,6 +29,8 @@ const CLOSING_TIME: Duration = Duration::from_secs(6);
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// What the access log may need for the lines that wait when the process ends.
 const ACCESS_LOG_TIME: Duration = Duration::from_secs(2);
+/// What the collector may need for the spans that wait when the process ends.
+const SPANS_TIME: Duration = Duration::from_secs(2);
 
 /// Everything of a process that outlives its start.
 #[derive(Debug)]
@@ -54,6 +57,8 @@ pub struct Process {
     pub admin: Option<AdminAddress>,
     /// What writes the access log.
     pub access_thread: WriterThread,
+    /// What sends spans to their collector, where one is named.
+    pub exporter: Option<Exporter>,
 }
 
 /// The admin address in force.
@@ -105,6 +110,9 @@ impl Process {
         }
         self.workers.stop();
         self.access_thread.finish(ACCESS_LOG_TIME);
+        if let Some(exporter) = self.exporter {
+            exporter.finish(SPANS_TIME).await;
+        }
         info!("stopped");
     }
 

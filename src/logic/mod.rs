@@ -15,4 +15,5 @@ pub mod reason;
 pub mod refusal;
 pub mod request;
 pub mod route;
+pub mod trace;
 pub mod websocket;

@@ -13,6 +13,7 @@ use crate::state::registry::{Entry, Live};
 use crate::state::route::RoutePlace;
 use crate::state::server::Ticket;
 
+use super::trace::SessionTrace;
 use super::visit::Opened;
 
 /// A session's books; its places are given back when it is dropped.
@@ -32,6 +33,8 @@ pub struct Account {
     pub ping_rtt: Pair<Option<Duration>>,
     /// What the access log's last line says again; nothing where the log was off.
     pub access: Option<Box<Opened>>,
+    /// Its span, where it is traced.
+    pub trace: Option<Box<SessionTrace>>,
 }
 
 impl Account {
@@ -77,6 +80,9 @@ impl Account {
         }
         if let Some(opened) = &self.access {
             opened.closed(session, end, lived);
+        }
+        if let Some(trace) = &self.trace {
+            trace.closed(session, end);
         }
         debug!(
             id = live.id.0,

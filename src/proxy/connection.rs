@@ -19,6 +19,7 @@ use crate::runtime::socket::Socket;
 use crate::runtime::workers::{Connection, Presence};
 use crate::state::Shared;
 use crate::state::snapshot::Listener;
+use crate::telemetry::trace::Tracer;
 
 use super::exchange::{Next, exchange};
 use super::inbox::{Inbox, NoHead};
@@ -45,6 +46,8 @@ pub struct Context {
     pub worker: usize,
     /// The worker's idle connections to servers.
     pub pool: Arc<Pool>,
+    /// Where spans go, if any do.
+    pub tracer: Option<Tracer>,
 }
 
 /// Serves a client connection to its end, or to the moment it becomes a relay's.

@@ -12,6 +12,7 @@ use crate::state::route::{Route, RoutePlace};
 use crate::state::upstream::Upstream;
 
 use super::connection::Context;
+use super::trace::Trace;
 use super::visit::Visit;
 
 /// The status that counts a client which left before its answer, as nginx has it.
@@ -42,6 +43,8 @@ pub struct Errand {
     pub received: Instant,
     /// What the access log is told.
     pub visit: Visit,
+    /// What the spans are made of, where it is traced.
+    pub trace: Trace,
 }
 
 impl Errand {

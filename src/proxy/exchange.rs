@@ -14,6 +14,7 @@ use crate::state::route::Route;
 
 use super::connection::{ClientConnection, Context};
 use super::errand::Errand;
+use super::trace::Trace;
 use super::visit::Visit;
 
 /// What comes after a request on its connection.
@@ -45,21 +46,27 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
     }
     let caller = caller(&client, &request);
     visit.understood(&request, &caller);
+    let mut trace = begin_trace(context, &client, &request, &caller, received);
     let snapshot = context.shared.snapshot();
     let (listener, host) = (&client.listener.settings.name, request.host().name());
     let Some(route) = snapshot.route(listener, host, request.path()) else {
+        trace.answered(Refusal::NoRoute.status());
         client.count_refused(&context.shared, &Refusal::NoRoute);
         return refuse(client, visit, &Refusal::NoRoute, Some(&request)).await;
     };
     let route = Arc::clone(route);
     drop(snapshot);
     visit.routed(&route);
+    trace.note("tidegate.route", &route.settings.name);
+    trace.step("route");
     let admitted = admit(&route, &mut request, &caller);
+    trace.step("auth");
     if let Ok((_, identity)) = &admitted {
         visit.identified(identity);
     }
     match (&route.upstream, admitted) {
         (_, Err(refusal)) => {
+            trace.answered(refusal.status());
             count(&route, &request, refusal.status(), received);
             refuse(client, visit, &refusal, Some(&request)).await
         }
@@ -76,6 +83,7 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
                 identity,
                 received,
                 visit,
+                trace,
             };
             // An exchange's state is large and short-lived.
             match offer {
@@ -87,6 +95,7 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
             let answer = route.settings.own_answer(&request);
             // A route without an upstream has an answer of its own.
             let answer = answer.unwrap_or_else(|| Refusal::Internal.answer());
+            trace.answered(answer.status());
             count(&route, &request, answer.status(), received);
             visit.answered(answer.status());
             conclude(client, answer, Some(&request)).await
@@ -110,6 +119,29 @@ fn admit(
 pub fn unix_time() -> Duration {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.unwrap_or(Duration::MAX)
+}
+
+/// The trace of an upgrade request; plain ones have none.
+fn begin_trace(
+    context: &Context,
+    client: &ClientConnection,
+    request: &Request,
+    caller: &Client,
+    received: Instant,
+) -> Trace {
+    if !request.is_websocket() {
+        return Trace::NONE;
+    }
+    let peer = client.ends.peer.ip().to_canonical();
+    let trusted = &client.listener.settings.trusted_proxies;
+    let is_trusted = trusted.iter().any(|network| network.contains(&peer));
+    Trace::begin(
+        context.tracer.as_ref(),
+        request,
+        caller,
+        is_trusted,
+        received,
+    )
 }
 
 /// Counts an answer of the proxy's own.

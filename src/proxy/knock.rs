@@ -1,5 +1,7 @@
 //! Asking a server for an upgrade, and reading the head of its answer.
 
+use std::fmt::Display;
+
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 
@@ -14,6 +16,7 @@ use super::attempt::{Attempt, Failure, MAX_FIELDS, MAX_HEAD_BYTES, MAX_INTERIM};
 use super::dial::dial;
 use super::inbox::{Inbox, NoHead};
 use super::stream::Stream;
+use super::trace::Trace;
 
 /// What every answer begins with; HTTP/2 and others are not spoken to servers.
 const OPENING: &[u8] = b"HTTP/1.";
@@ -27,6 +30,8 @@ pub struct Knock<'a> {
     pub request: &'a [u8],
     /// Whom it is for.
     pub ends: Ends,
+    /// The steps, where they are traced.
+    pub trace: &'a mut Trace,
 }
 
 /// A server's answer, and the connection it came on.
@@ -44,15 +49,29 @@ impl Attempt for Knock<'_> {
     type Answer = Opened;
 
     async fn on(&mut self, pick: &mut Pick) -> Result<Opened, Failure> {
-        let mut stream = dial(pick, self.settings, self.ends).await?;
+        self.trace.step("pick");
+        let stream = dial(pick, self.settings, self.ends)
+            .await
+            .map_err(Failure::from);
+        self.tell("connect", pick, &stream);
+        let mut stream = stream?;
         let deadline = Instant::now() + self.settings.handshake_timeout;
         let mut inbox = Inbox::default();
-        let head = converse(&mut stream, &mut inbox, self.request, deadline).await?;
+        let head = converse(&mut stream, &mut inbox, self.request, deadline).await;
+        self.tell("backend handshake", pick, &head);
         Ok(Opened {
             stream,
-            head,
+            head: head?,
             inbox,
         })
+    }
+}
+
+impl Knock<'_> {
+    fn tell<T>(&mut self, step: &'static str, pick: &Pick, outcome: &Result<T, Failure>) {
+        let failure = outcome.as_ref().err();
+        let why = failure.map(|failure| &failure.refusal as &dyn Display);
+        self.trace.asked(step, pick.ticket.server(), why);
     }
 }
 

@@ -22,6 +22,7 @@ pub mod scratch;
 pub mod secure;
 pub mod stream;
 pub mod tail;
+pub mod trace;
 pub mod upgrade;
 pub mod visit;
 pub mod wording;

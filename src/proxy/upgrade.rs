@@ -7,6 +7,7 @@ use tokio::select;
 
 use crate::logic::reason::EndReason;
 use crate::logic::refusal::{BackendFault, Refusal};
+use crate::logic::request::Outbound;
 use crate::logic::request::to_client::write_switching;
 use crate::logic::websocket::handshake::{Agreed, Offer, verify};
 use crate::logic::websocket::{Extensions, Pair, Session};
@@ -21,6 +22,7 @@ use super::exchange::{Next, refuse, unix_time};
 use super::knock::{Knock, Opened};
 use super::passing::pass;
 use super::relay::Relay;
+use super::trace::Trace;
 
 impl Errand {
     /// Opens the tunnel that was asked for with this offer, or answers the request.
@@ -30,13 +32,16 @@ impl Errand {
             Err(refusal) => return self.turn_away(client, &refusal).await,
         };
         let early_bytes = client.listener.settings.max_header_bytes;
+        let mut trace = std::mem::replace(&mut self.trace, Trace::NONE);
         let outcome = select! {
             biased;
-            outcome = self.knock(&offer) => outcome,
+            outcome = self.knock(&offer, &mut trace) => Some(outcome),
             // A client that leaves takes its connect and its handshake with it.
-            () = client.inbox.until_gone(&mut client.stream, early_bytes) => {
-                return self.abandoned();
-            }
+            () = client.inbox.until_gone(&mut client.stream, early_bytes) => None,
+        };
+        self.trace = trace;
+        let Some(outcome) = outcome else {
+            return self.abandoned();
         };
         let reached = match outcome {
             Ok(reached) => reached,
@@ -52,17 +57,22 @@ impl Errand {
             return self.switch(offer, client, place, reached).await;
         }
         self.route.figures.handshake(reached.answer.head.status());
+        self.trace.answered(reached.answer.head.status());
         pass(client, self.visit, &self.request, &self.upstream, reached).await
     }
 
-    async fn knock(&self, offer: &Offer) -> Result<Reached<Opened>, Unreached> {
+    async fn knock(&self, offer: &Offer, trace: &mut Trace) -> Result<Reached<Opened>, Unreached> {
         let path = self.route.settings.backend_path(self.request.path());
+        let outbound = self.outbound(&path, Some(offer));
+        let traced = trace.header().map(|ours| [outbound.set, &[ours]].concat());
+        let set = traced.as_deref().unwrap_or(outbound.set);
         let mut head = Vec::with_capacity(1024);
-        self.outbound(&path, Some(offer)).write_to(&mut head);
+        Outbound { set, ..outbound }.write_to(&mut head);
         let mut knock = Knock {
             settings: &self.upstream.settings,
             request: &head,
             ends: self.ends,
+            trace,
         };
         let shared = &self.context.shared;
         reach(shared, &self.upstream, &self.caller.key(), &mut knock).await
@@ -70,7 +80,7 @@ impl Errand {
 
     /// Holds the backend's 101 against the offer, passes it on and starts the relay.
     async fn switch(
-        self,
+        mut self,
         offer: Offer,
         mut client: ClientConnection,
         place: RoutePlace,
@@ -92,6 +102,7 @@ impl Errand {
             return self.abandoned();
         }
         self.route.figures.handshake(101);
+        self.trace.answered(101);
         let early = reached.answer.inbox.take();
         tokio::spawn(self.relay(client, place, &agreed, reached, early));
         Next::Gone
@@ -140,6 +151,7 @@ impl Errand {
         }
         let account = Account {
             access: self.visit.opened(entry.live()),
+            trace: self.trace.opened(entry.live()),
             entry,
             parked_bytes: shared.metrics.parked_bytes.clone(),
             ticket: reached.ticket,
@@ -159,14 +171,16 @@ impl Errand {
     }
 
     /// The client left before its answer.
-    fn abandoned(self) -> Next {
+    fn abandoned(mut self) -> Next {
         self.route.figures.handshake(CLIENT_LEFT);
+        self.trace.answered(CLIENT_LEFT);
         self.visit.abandoned();
         Next::Gone
     }
 
-    async fn turn_away(self, client: ClientConnection, refusal: &Refusal) -> Next {
+    async fn turn_away(mut self, client: ClientConnection, refusal: &Refusal) -> Next {
         self.route.figures.handshake(refusal.status());
+        self.trace.answered(refusal.status());
         refuse(client, self.visit, refusal, Some(&self.request)).await
     }
 }

@@ -107,6 +107,8 @@ families! {
         "Bytes held for peers that do not read.";
     ACCESS_LOG_DROPPED = "access_log_dropped_total" Counter []
         "Lines of the access log that were lost: it could not be written, or not fast enough.";
+    TRACE_SPANS = "trace_spans_total" Counter ["result"]
+        "OpenTelemetry spans by what became of them: exported, dropped.";
     WORKERS = "workers" Gauge []
         "Worker threads.";
     WORKER_CONNECTIONS = "worker_connections" Gauge ["worker"]

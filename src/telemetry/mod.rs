@@ -7,6 +7,7 @@ pub mod log;
 pub mod metrics;
 pub mod process;
 pub mod pulse;
+pub mod trace;
 pub mod traffic;
 
 pub use metrics::Metrics;

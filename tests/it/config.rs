@@ -149,7 +149,8 @@ fn a_schema_names_every_top_level_table() {
     assert_eq!(
         keys,
         [
-            "admin", "defaults", "include", "listener", "log", "route", "server", "upstream"
+            "admin", "defaults", "include", "listener", "log", "route", "server", "tracing",
+            "upstream"
         ]
     );
 }

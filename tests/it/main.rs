@@ -71,6 +71,7 @@ mod tail;
 mod threads;
 mod tls;
 mod torture;
+mod tracing;
 mod unix;
 mod upgrade;
 mod upstream_tls;

@@ -7,11 +7,11 @@ mod upstream;
 
 use crate::config::defaults::{MAX_COUNT, MAX_TIME, MAX_WORKERS};
 use crate::config::kind::address::Listen;
-use crate::config::kind::number::{Count, Positive, Time, ZeroIsNone};
+use crate::config::kind::number::{Count, Fraction, Positive, Time, ZeroIsNone};
 use crate::config::kind::section::{Key, Section, Shape, Status, each_named};
-use crate::config::kind::text::{FileName, LogTarget, is_name};
+use crate::config::kind::text::{CollectorUrl, FileName, LogTarget, is_name};
 use crate::config::kind::{At, Flag, Kind, List, Maybe, Or, Word, Words, Written};
-use crate::config::model::{Log, LogFormat, LogLevel, Server};
+use crate::config::model::{Log, LogFormat, LogLevel, Server, Tracing};
 use crate::config::raw::{AdminSection, Defaults, Named, Root};
 use crate::config::reader::Reader;
 use crate::config::tree::{Node, Value};
@@ -116,6 +116,8 @@ pub(super) static ROOT: Section<Root> = Section::new(&[
     table!("server" => server, SERVER, Acts, "The process."),
     table!("log" => log, LOG, Acts, "Logs, on standard error."),
     table!("admin" => admin, ADMIN, Acts, "Metrics, health and control over HTTP."),
+    table!("tracing" => tracing, TRACING, Acts,
+        "OpenTelemetry spans of handshakes and sessions."),
     table!("defaults" => defaults, DEFAULTS, Acts, "What every listener, route or upstream has unless it says otherwise."),
     Key {
         name: "listener",
@@ -202,6 +204,13 @@ pub(super) static ADMIN: Section<AdminSection> = Section::new(&[
         "Where metrics, health and control are served."),
     key!("token_file" => token_file, Maybe(FileName), Acts,
         "File with the bearer token of writing calls; compulsory where `bind` is not loopback."),
+]);
+
+pub(super) static TRACING: Section<Tracing> = Section::new(&[
+    key!("otlp" => otlp, Or("off", CollectorUrl), Restart,
+        "Where spans go, over OTLP/HTTP as JSON; `\"off\"` costs nothing."),
+    key!("sample" => sample, Fraction, Restart,
+        "How many upgrade requests are traced; one that a trusted peer marks as sampled always is."),
 ]);
 
 static DEFAULTS: Section<Defaults> = Section::new(&[

@@ -12,6 +12,7 @@ use crate::config::reader::Reader;
 use crate::config::tree::{Node, Value};
 use crate::config::units;
 use crate::logic::limit::Rate;
+use crate::logic::trace::Share;
 
 /// A number from `.0` to `.1`.
 #[derive(Clone, Copy)]
@@ -46,6 +47,44 @@ impl<T: TryFrom<u64> + TryInto<u64> + Copy + Display> Kind<T> for Count {
     }
 
     fn write(&self, value: &T) -> Written {
+        Written::Plain(value.to_string())
+    }
+}
+
+/// A part of a whole, from 0 to 1.
+pub(in crate::config) struct Fraction;
+
+impl Describe for Fraction {
+    fn words(&self) -> String {
+        "fraction from 0.0 to 1.0".to_owned()
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "number", "minimum": 0, "maximum": 1 })
+    }
+}
+
+impl Kind<Share> for Fraction {
+    fn read(&self, node: &Node, reader: &mut Reader) -> Option<Share> {
+        let instead = "write a fraction from 0.0 to 1.0";
+        let fraction = match node.value {
+            Value::Fraction(fraction) => fraction,
+            Value::Integer(Some(0)) => 0.0,
+            Value::Integer(Some(1)) => 1.0,
+            Value::Integer(_) => f64::INFINITY,
+            _ => {
+                reader.wrong_type(node, instead);
+                return None;
+            }
+        };
+        let share = Share::of(fraction);
+        if share.is_none() {
+            reader.wrong(node, "not from 0.0 to 1.0", instead);
+        }
+        share
+    }
+
+    fn write(&self, value: &Share) -> Written {
         Written::Plain(value.to_string())
     }
 }

@@ -9,6 +9,7 @@ use super::{Describe, Kind, Written};
 use crate::config::model::AccessLog;
 use crate::config::reader::Reader;
 use crate::config::tree::Node;
+use crate::logic::trace::Collector;
 
 /// A text that `accepts` takes; `words` says what that is.
 pub(in crate::config) struct Text {
@@ -97,6 +98,34 @@ impl Kind<PathBuf> for FileName {
 
     fn write(&self, value: &PathBuf) -> Written {
         written_path(value)
+    }
+}
+
+/// Where spans go.
+pub(in crate::config) struct CollectorUrl;
+
+impl Describe for CollectorUrl {
+    fn words(&self) -> String {
+        "URL such as `\"http://127.0.0.1:4318/v1/traces\"`".to_owned()
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "string", "pattern": "^http://" })
+    }
+}
+
+impl Kind<Collector> for CollectorUrl {
+    fn read(&self, node: &Node, reader: &mut Reader) -> Option<Collector> {
+        let instead = r#"write "http://127.0.0.1:4318/v1/traces""#;
+        let collector = Collector::parse(&reader.text(node, instead)?);
+        if collector.is_none() {
+            reader.wrong(node, "not an http:// URL", instead);
+        }
+        collector
+    }
+
+    fn write(&self, value: &Collector) -> Written {
+        Written::Text(value.to_string())
     }
 }
 

@@ -11,7 +11,7 @@ use super::defaults;
 use super::kind::Placed;
 use super::model::{
     Access, Admin, Headers, HealthCheck, Http, Limit, Log, OnServerDown, OnServerRemoved, Passive,
-    ProxyProtocolIn, Server, ServerAddress, TlsVersion, WebSocket,
+    ProxyProtocolIn, Server, ServerAddress, TlsVersion, Tracing, WebSocket,
 };
 use super::source::Place;
 use crate::logic::auth::Source;
@@ -28,6 +28,7 @@ pub(super) struct Root {
     pub(super) server: Server,
     pub(super) log: Log,
     pub(super) admin: AdminSection,
+    pub(super) tracing: Tracing,
     pub(super) defaults: Defaults,
     pub(super) listeners: Vec<Named<Listener>>,
     pub(super) routes: Vec<Route>,
