@@ -182,6 +182,21 @@ fn what_it_says_is_answered_as_rfc_6455_demands() {
     rude.expect_end();
 }
 
+#[test]
+fn watching_two_thousand_sessions_costs_less_than_a_twentieth_of_a_core() {
+    let echo = Echo::start();
+    let proxy = Tidegate::in_front_of(&[&echo]);
+    let swarm = Swarm::open(proxy.address(), 2_000, None);
+    let mut dashboard = watch(&proxy);
+    wait_for("all of them", || {
+        (state(&mut dashboard)["sample"]["websockets"] == 2_000).then_some(())
+    });
+    let cores = |_| state(&mut dashboard)["sample"]["cpu"].as_f64().unwrap();
+    let mean = (0..5).map(cores).sum::<f64>() / 5.0;
+    assert!(mean < 0.05, "{mean} cores");
+    swarm.finish().assert_flawless();
+}
+
 fn open_page(proxy: &Tidegate) -> Page {
     Page::open(&format!("http://{}/", proxy.listener("admin")))
 }
@@ -273,7 +288,8 @@ fn with_a_token_set_the_page_asks_for_it_and_keeps_it() {
     page.press("#drain [value=yes]");
     page.wait_until("document.querySelector('#token').open");
     page.ask("document.querySelector('#token-value').value = 'open-sesame'");
-    page.press("#token [value=yes]");
+    page.ask("document.querySelector('#token-value').focus()");
+    page.ask("key Enter");
     let ready = format!("[aria-label='Take back {a} of echo']");
     page.wait_until(&format!("document.querySelector(\"{ready}\") !== null"));
     page.ask("reload");

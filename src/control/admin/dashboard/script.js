@@ -362,8 +362,9 @@ function token() {
 // Shows a dialog; resolves to whether it was confirmed.
 function ask(dialog) {
   return new Promise((resolve) => {
-    dialog.returnValue = "";
-    dialog.onclose = () => resolve(dialog.returnValue === "yes");
+    // Not the close event: it comes later, when the dialog may be open again.
+    dialog.querySelector("form").onsubmit = ({ submitter }) => resolve(submitter?.value === "yes");
+    dialog.oncancel = () => resolve(false);
     dialog.showModal();
   });
 }
