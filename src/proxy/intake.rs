@@ -24,8 +24,9 @@ const READ_BYTES: usize = 16 * 1024;
 /// How far a request's body is, seen from both directions.
 #[derive(Debug, Default)]
 pub struct Progress {
-    whole: AtomicBool,
-    became_whole: Notify,
+    read: AtomicBool,
+    sent: AtomicBool,
+    became_sent: Notify,
     payload_bytes: AtomicU64,
 }
 
@@ -54,15 +55,21 @@ pub enum Departure {
 }
 
 impl Progress {
-    /// The body is with the server's connection, or there is none.
+    /// There is no body, or no more of it.
     pub fn complete(&self) {
-        self.whole.store(true, Relaxed);
-        self.became_whole.notify_one();
+        self.read.store(true, Relaxed);
+        self.sent.store(true, Relaxed);
+        self.became_sent.notify_one();
     }
 
-    /// Whether it is.
-    pub fn is_complete(&self) -> bool {
-        self.whole.load(Relaxed)
+    /// Whether all of it came from the client, so that the next request may follow.
+    pub fn is_read(&self) -> bool {
+        self.read.load(Relaxed)
+    }
+
+    /// Whether all of it is with the connection to the server.
+    pub fn is_sent(&self) -> bool {
+        self.sent.load(Relaxed)
     }
 
     /// Payload that went on.
@@ -70,10 +77,10 @@ impl Progress {
         self.payload_bytes.load(Relaxed)
     }
 
-    /// Resolves when the request has been complete for so long.
+    /// Resolves when the server has had the whole request for so long.
     pub async fn overdue(&self, response_timeout: Duration) {
-        if !self.is_complete() {
-            self.became_whole.notified().await;
+        if !self.is_sent() {
+            self.became_sent.notified().await;
         }
         sleep(response_timeout).await;
     }
@@ -151,6 +158,7 @@ impl Intake {
             }
         }
         let trailers = passing(&section)?;
+        progress.read.store(true, Relaxed);
         // A server that counted its length does not ask for the end.
         let _ = timeout(self.response_timeout, self.feed.finish(trailers)).await;
         progress.complete();

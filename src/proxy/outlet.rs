@@ -1,14 +1,16 @@
 //! A response on its way to the client: framed for it, and each piece sent as soon as nothing
 //! more comes at once.
 
+use std::future::poll_fn;
 use std::io::Write as _;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
-use hyper::body::{Frame, Incoming};
+use hyper::body::{Body, Frame, Incoming};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -114,7 +116,10 @@ impl<W: AsyncWrite + Unpin> Outlet<W> {
         body: &mut Incoming,
         body_timeout: Duration,
     ) -> Result<Option<Frame<Bytes>>, Cut> {
-        let frame = match body.frame().now_or_never() {
+        if body.is_end_stream() {
+            return Ok(None);
+        }
+        let frame = match at_once(body).await {
             Some(frame) => frame,
             None => {
                 self.flush().await?;
@@ -122,7 +127,14 @@ impl<W: AsyncWrite + Unpin> Outlet<W> {
                 frame.map_err(|_| Cut::BodyTimeout)?
             }
         };
-        frame.transpose().map_err(|_| Cut::BackendGone)
+        match frame.transpose() {
+            Ok(frame) => Ok(frame),
+            Err(_) => {
+                // What came before it is the client's all the same.
+                self.flush().await?;
+                Err(Cut::BackendGone)
+            }
+        }
     }
 
     fn gather(&mut self, data: &[u8], framing: Framing) {
@@ -168,4 +180,21 @@ impl<W: AsyncWrite + Unpin> Outlet<W> {
             Err(_) => Err(Cut::SendTimeout),
         }
     }
+}
+
+/// What is here of a body, or comes as soon as its connection's task has had a turn: then a head and
+/// a small body go out in one piece.
+async fn at_once(body: &mut Incoming) -> Option<Option<hyper::Result<Frame<Bytes>>>> {
+    let mut had_a_turn = false;
+    poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
+        Poll::Ready(frame) => Poll::Ready(Some(frame)),
+        Poll::Pending if had_a_turn => Poll::Ready(None),
+        Poll::Pending => {
+            had_a_turn = true;
+            // Behind that task, which the poll has woken.
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
 }

@@ -119,11 +119,12 @@ impl Errand {
         R: AsyncRead + Send + Unpin,
         W: AsyncWrite + Send + Unpin,
     {
-        let expects = self.expects_continue() && inbox.is_empty();
         let (intake, payload) = self.body();
         if intake.is_none() {
             progress.complete();
         }
+        // Whoever has begun to send does not wait any more.
+        let expects = self.expects_continue() && intake.is_some() && inbox.is_empty();
         let mut attending = pin!(attend(from, inbox, intake, progress, early_bytes));
         let reached = {
             let path = self.route.settings.backend_path(self.request.path());
@@ -184,7 +185,7 @@ impl Errand {
         // Without the rest of its body nobody could tell where the next request begins.
         let closes = !self.request.keeps_alive()
             || framing == Framing::UntilClose
-            || !progress.is_complete()
+            || !progress.is_read()
             || self.context.shared.is_leaving();
         let body_timeout = self.route.settings.http.body_timeout;
         let sent = outlet.response(&head, framing, closes, body, body_timeout);
@@ -195,7 +196,7 @@ impl Errand {
                 cut,
             };
         }
-        if progress.is_complete() {
+        if progress.is_sent() {
             let server = reached.ticket.server();
             let settings = &self.upstream.settings;
             self.context.pool.put(server, settings, link);

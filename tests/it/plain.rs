@@ -25,6 +25,53 @@ fn a_get_reaches_the_server_and_its_answer_comes_back() {
     assert_eq!(asked.field("x-real-ip"), Some("127.0.0.1"));
 }
 
+/// ATTACKS D02, D04, D05.
+#[test]
+fn fields_of_the_connection_stop_and_ours_replace_what_the_client_claims() {
+    let site = Site::hello();
+    let proxy = Tidegate::in_front_of(&[&site]);
+    let request = Request::get("/")
+        .with("Connection: keep-alive, X-Forwarded-For, X-Real-IP, X-Secret")
+        .with("X-Secret: 1")
+        .with("X-Forwarded-For: 6.6.6.6")
+        .with("X_Forwarded_For: 6.6.6.6")
+        .with("X-Forwarded-Proto: https")
+        .with("Forwarded: for=6.6.6.6")
+        .with("X-Tidegate-User: root")
+        .with("Keep-Alive: 5")
+        .with("TE: trailers")
+        .with("Trailer: x")
+        .with("Proxy-Authorization: x")
+        .with("Upgrade: h2c")
+        .with("Expect: 100-continue")
+        .with("Cookie: a")
+        .with("Cookie: b");
+    assert_eq!(proxy.send(request.bytes()).status, 200);
+    let asked = site.asked().pop().unwrap();
+    for (name, value) in [
+        ("x-forwarded-for", Some("127.0.0.1")),
+        ("x-real-ip", Some("127.0.0.1")),
+        ("x-forwarded-proto", Some("http")),
+        ("x-forwarded-host", Some("a")),
+        ("x_forwarded_for", None),
+        ("x-secret", None),
+        ("forwarded", None),
+        ("x-tidegate-user", None),
+        ("connection", None),
+        ("keep-alive", None),
+        ("te", None),
+        ("trailer", None),
+        ("proxy-authorization", None),
+        ("upgrade", None),
+        ("expect", None),
+        ("transfer-encoding", None),
+        ("content-length", None),
+    ] {
+        assert_eq!(asked.field(name), value, "{name}: {}", asked.head);
+    }
+    assert_eq!(asked.head.matches("cookie: ").count(), 2, "{}", asked.head);
+}
+
 #[test]
 fn a_body_reaches_the_server_in_the_framing_it_came_in() {
     let site = Site::echo();

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 
 use crate::support::ends::post;
 use crate::support::site::answer;
+use crate::support::wait::wait_until;
 use crate::support::{Backend, Ends, Request, Setup, Site, Tidegate};
 
 #[test]
@@ -342,9 +343,9 @@ fn a_stopping_process_finishes_its_requests_and_ends_its_connections() {
     let mut idle = ends.proxy.connect();
     let (mut client, mut server, _) = ends.sent(Request::get("/").bytes());
     ends.proxy.signal(Signal::TERM);
-    ends.proxy
-        .log()
-        .wait_for(0, "stopping", |line| line.message() == "stopping");
+    wait_until("readyz to turn", || {
+        ends.proxy.admin("GET /readyz").status == 503
+    });
     server.send(answer("", "finished"));
     let reply = client.answer();
     assert_eq!((reply.body.as_str(), reply.closes()), ("finished", true));
