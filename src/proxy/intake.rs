@@ -11,6 +11,7 @@ use tokio::io::AsyncRead;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use crate::logic::reason::EndReason;
 use crate::logic::refusal::{BackendTimeout, Refusal};
 use crate::logic::request::body::{Body, BodyFault, Step};
 use crate::logic::request::trailers;
@@ -52,6 +53,16 @@ pub enum Departure {
     Gone,
     /// Its body can't be taken.
     Refused(Refusal),
+}
+
+impl Departure {
+    /// The word of the log.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Gone => EndReason::ClientGone.word(),
+            Self::Refused(refusal) => refusal.word(),
+        }
+    }
 }
 
 impl Progress {

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, split};
 use tokio::select;
-use tracing::debug;
 
 use crate::logic::refusal::Refusal;
 use crate::logic::request::Framing;
@@ -21,18 +20,18 @@ use super::exchange::{Next, refuse};
 use super::feed::{Payload, feed};
 use super::inbox::Inbox;
 use super::intake::{Departure, Intake, Progress, attend};
-use super::outlet::{Cut, Outlet};
+use super::outlet::Outlet;
 
 /// What became of a request.
 #[derive(Debug)]
 enum Outcome {
     /// The client has its answer, and may go on or not.
     Answered { status: u16, closes: bool },
-    /// The answer stopped before its end; it was delimited so.
+    /// The answer stopped before its end, which was delimited so, for this reason.
     Cut {
         status: u16,
         framing: Framing,
-        cut: Cut,
+        reason: &'static str,
     },
     /// The client gets a refusal.
     Refused(Refusal),
@@ -75,10 +74,10 @@ impl Errand {
             Outcome::Cut {
                 status,
                 framing,
-                cut,
+                reason,
             } => {
                 self.count(status);
-                self.visit.carried(status, carried, Some(cut.word()));
+                self.visit.carried(status, carried, Some(reason));
                 if framing == Framing::UntilClose {
                     // An orderly end would pass for the body's.
                     client.stream.abort();
@@ -163,9 +162,8 @@ impl Errand {
             biased;
             outcome = self.answer(reached, outlet, framing, progress) => outcome,
             departure = &mut attending => {
-                debug!(?departure, "request cut inside its answer");
-                let cut = Cut::ClientGone;
-                Outcome::Cut { status, framing, cut }
+                let reason = departure.word();
+                Outcome::Cut { status, framing, reason }
             }
         }
     }
@@ -193,7 +191,7 @@ impl Errand {
             return Outcome::Cut {
                 status,
                 framing,
-                cut,
+                reason: cut.word(),
             };
         }
         if progress.is_sent() {

@@ -104,6 +104,20 @@ fn an_answer_before_the_end_of_the_body_comes_at_once_and_ends_the_connection() 
 }
 
 #[test]
+fn a_body_that_turns_bad_inside_its_answer_cuts_the_answer() {
+    let ends = Ends::with("max_body = 10");
+    let (mut client, mut server, _) = ends.sent(post("Transfer-Encoding: chunked", "1\r\nx\r\n"));
+    server.read_until("1\r\nx\r\n");
+    server.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n");
+    client.read_until("begun\r\n");
+    client.send("a\r\n0123456789\r\n0\r\n\r\n");
+    client.expect_end();
+    let rest = String::from_utf8_lossy(&server.read_to_end()).into_owned();
+    assert!(!rest.contains("0\r\n\r\n"), "{rest:?}");
+    ends.counted("200", 1.0);
+}
+
+#[test]
 fn a_server_that_does_not_answer_in_time_is_a_504() {
     let ends = Ends::of(|setup| {
         setup
