@@ -95,7 +95,16 @@ impl<W: AsyncWrite + Unpin> Outlet<W> {
     ) -> Result<(), Cut> {
         write_response(head, framing, closes, &mut self.gathered);
         let mut trailers = None;
-        while let Some(frame) = self.next(&mut body, body_timeout).await? {
+        loop {
+            let frame = match self.next(&mut body, body_timeout).await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(cut) => {
+                    // What came before the break is the client's; the cut is told either way.
+                    let _ = self.flush().await;
+                    return Err(cut);
+                }
+            };
             match frame.into_data() {
                 Ok(data) => self.gather(&data, framing),
                 Err(frame) => trailers = frame.into_trailers().ok(),

@@ -26,6 +26,7 @@ mod balance;
 mod beside;
 mod browser;
 mod bulk;
+mod chaos;
 mod cli;
 mod client_certificates;
 mod client_limits;

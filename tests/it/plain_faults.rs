@@ -189,6 +189,8 @@ fn an_answer_that_is_no_http_or_ambiguous_is_a_502_and_not_asked_for_again() {
 #[test]
 fn a_body_that_breaks_off_never_looks_whole() {
     let rows = [
+        ("Content-Length: 10", ""),
+        ("Transfer-Encoding: chunked", ""),
         ("Content-Length: 10", "half"),
         ("Transfer-Encoding: chunked", "4\r\nhalf\r\n"),
         ("Transfer-Encoding: chunked", "5\r\nhalf"),

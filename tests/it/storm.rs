@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::Signal;
 
 use crate::support::crowd::Crowd;
+use crate::support::process::allow_descriptors;
 use crate::support::request::Request;
 use crate::support::wait::{stays_true, wait_until};
 use crate::support::websocket::WebSocket;
@@ -43,20 +44,6 @@ fn assert_unavailable(connection: &mut Connection, cause: &str) {
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(answer.header("retry-after").is_some(), "{answer:?}");
     assert!(answer.body.contains(cause), "{answer:?}");
-}
-
-/// Both ends of every connection live in the test's own process.
-fn allow_descriptors(count: u64) {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_some_and(|current| current < count) {
-        let raised = Rlimit {
-            current: limit
-                .maximum
-                .map_or(Some(count), |most| Some(most.min(count))),
-            ..limit
-        };
-        setrlimit(Resource::Nofile, raised).unwrap();
-    }
 }
 
 #[test]

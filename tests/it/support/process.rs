@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 /// A running process, by its id.
 #[derive(Clone, Copy, Debug)]
@@ -77,5 +77,19 @@ impl Process {
             .find_map(|line| line.strip_prefix(field))
             .unwrap();
         line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+}
+
+/// Lets the test's own process have so many descriptors: both ends of every connection live in it.
+pub fn allow_descriptors(count: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < count) {
+        let raised = Rlimit {
+            current: limit
+                .maximum
+                .map_or(Some(count), |most| Some(most.min(count))),
+            ..limit
+        };
+        setrlimit(Resource::Nofile, raised).unwrap();
     }
 }
