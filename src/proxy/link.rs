@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -12,6 +13,9 @@ use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::select;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
 use tracing::debug;
 
 use crate::config::model;
@@ -23,11 +27,16 @@ use super::dial::{DialError, dial};
 use super::feed::Payload;
 use super::stream::Stream;
 
+/// How long a connection that nobody holds any more may take to end: what is still to be sent may
+/// wait for a server that reads nothing.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// An open connection, and hyper's handle to it. The task that drives it ends with the handle.
 #[derive(Debug)]
 pub struct Link {
     requests: SendRequest<Payload>,
     traffic: Arc<Traffic>,
+    _held: oneshot::Sender<()>,
 }
 
 /// What a request has seen of its connection.
@@ -60,12 +69,25 @@ impl Link {
             .handshake(TokioIo::new(watched))
             .await
             .map_err(|error| DialError::Unreachable(io::Error::other(error)))?;
+        let (held, dropped) = oneshot::channel::<()>();
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                debug!(%error, "connection to a server failed");
+            let overdue = async {
+                // Nothing is ever sent: the end of the sender is the news.
+                let _ = dropped.await;
+                sleep(CLOSE_TIMEOUT).await;
+            };
+            select! {
+                ended = connection => if let Err(error) = ended {
+                    debug!(%error, "connection to a server failed");
+                },
+                () = overdue => debug!("connection to a server cut"),
             }
         });
-        Ok(Self { requests, traffic })
+        Ok(Self {
+            requests,
+            traffic,
+            _held: held,
+        })
     }
 
     /// Sends a request and waits for the head of its answer. Dropped meanwhile, the connection

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::ends::post;
+use crate::support::ends::{fill, post};
 use crate::support::site::answer;
 use crate::support::wait::wait_until;
 use crate::support::{Backend, Ends, Request, Setup, Site, Tidegate};
@@ -115,6 +115,20 @@ fn a_body_that_turns_bad_inside_its_answer_cuts_the_answer() {
     let rest = String::from_utf8_lossy(&server.read_to_end()).into_owned();
     assert!(!rest.contains("0\r\n\r\n"), "{rest:?}");
     ends.counted("200", 1.0);
+}
+
+#[test]
+fn a_server_that_stops_reading_a_body_holds_no_connection_behind_its_answer() {
+    let ends = Ends::with("max_body = \"off\"");
+    let idle = ends.proxy.process().descriptors();
+    let (mut client, mut server, _) = ends.sent(post("Content-Length: 1000000000", ""));
+    fill(&client);
+    server.send(answer("", "enough"));
+    assert_eq!(client.answer().status, 200);
+    drop(client);
+    wait_until("both connections are gone", || {
+        ends.proxy.process().descriptors() <= idle
+    });
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::ends::post;
+use crate::support::ends::{fill, post};
 use crate::support::site::answer;
 use crate::support::{Connection, Ends, Request, Setup, Site, Tidegate};
 
@@ -129,23 +129,7 @@ fn a_server_that_takes_nothing_stalls_the_client() {
     let ends = Ends::with("max_body = \"off\"");
     let (client, _server, _) = ends.sent(post("Content-Length: 1000000000", ""));
     let before = ends.proxy.process().memory_kib();
-    client.tcp().set_nonblocking(true).unwrap();
-    let block = vec![b'x'; 1 << 20];
-    let mut sent = 0_usize;
-    let mut idle = 0;
-    while idle < 50 {
-        match std::io::Write::write(&mut client.tcp(), &block) {
-            Ok(count) => {
-                sent += count;
-                idle = 0;
-            }
-            Err(_) => {
-                idle += 1;
-                crate::support::wait::stays_true(Duration::from_millis(10), "stalled", || true);
-            }
-        }
-        assert!(sent < 500 << 20, "nothing pushed back");
-    }
+    fill(&client);
     let grown = ends.proxy.process().memory_kib().saturating_sub(before);
     assert!(grown < 8 << 10, "{grown} KiB more");
 }

@@ -1,13 +1,15 @@
 //! A plain request with both of its connections in the test's hands.
 
+use std::io::Write as _;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use super::backend::Backend;
 use super::connection::Connection;
 use super::proxy::Tidegate;
 use super::request::Request;
 use super::setup::Setup;
-use super::wait::PATIENCE;
+use super::wait::{PATIENCE, stays_true};
 
 /// A proxy in front of a backend whose connections are handed to the test.
 pub struct Ends {
@@ -68,4 +70,23 @@ impl Ends {
 pub fn post(line: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let head = Request::get("/").line("POST /post HTTP/1.1").with(line);
     [head.bytes(), body.as_ref().to_vec()].concat()
+}
+
+/// Sends until nothing on the way takes more.
+#[track_caller]
+pub fn fill(client: &Connection) {
+    client.tcp().set_nonblocking(true).unwrap();
+    let block = vec![b'x'; 1 << 20];
+    let (mut sent, mut idle) = (0_usize, 0);
+    while idle < 50 {
+        match client.tcp().write(&block) {
+            Ok(count) => (sent, idle) = (sent + count, 0),
+            Err(_) => {
+                idle += 1;
+                stays_true(Duration::from_millis(10), "stalled", || true);
+            }
+        }
+        assert!(sent < 500 << 20, "nothing pushed back");
+    }
+    client.tcp().set_nonblocking(false).unwrap();
 }
