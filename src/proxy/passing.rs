@@ -54,7 +54,13 @@ pub async fn pass(
     match pass_body(&mut client, framing, reached).await {
         Some(()) if closes => Next::End(client),
         Some(()) => Next::Again(client),
-        None => Next::Gone,
+        None => {
+            if framing == Framing::UntilClose {
+                // An orderly end would pass for the body's.
+                client.stream.abort();
+            }
+            Next::Gone
+        }
     }
 }
 

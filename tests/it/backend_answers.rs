@@ -4,7 +4,7 @@
 use crate::support::backend::{accept_of, switching_protocols};
 use crate::support::frame::{CLOSE, Frame, TEXT};
 use crate::support::wait::wait_until;
-use crate::support::{Answer, Backend, Connection, Request, Tidegate};
+use crate::support::{Answer, Backend, Connection, Ends, Request, Tidegate};
 
 /// Puts a proxy in front of a backend that answers with what `answer` makes of the head.
 fn answered(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> (Tidegate, Backend) {
@@ -311,4 +311,16 @@ fn a_tunnel_that_is_over_gives_its_connection_to_nobody() {
         tunnel.expect_end();
         assert_eq!(backend.visits(), visits);
     }
+}
+
+#[test]
+fn a_refusal_that_breaks_off_never_looks_whole() {
+    let ends = Ends::with("");
+    let (mut client, mut server, _) = ends.sent(Request::upgrade().bytes());
+    server.send("HTTP/1.1 403 Forbidden\r\n\r\nhalf");
+    client.read_head().unwrap();
+    client.read_exactly(4);
+    server.reset();
+    let end = std::io::Read::read_to_end(&mut client, &mut Vec::new());
+    assert!(end.is_err(), "ended in order");
 }
