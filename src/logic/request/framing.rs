@@ -78,14 +78,15 @@ fn refuse_twins(fields: &Fields) -> Result<(), Malformed> {
 
 /// Whether `name` is `real`, in any case, with `_` read as `-`.
 pub(super) fn same_but_for_underscores(name: &[u8], real: &str) -> bool {
-    let dashed = |byte: &u8| {
-        if *byte == b'_' {
+    let dashed = |byte: u8| {
+        if byte == b'_' {
             b'-'
         } else {
             byte.to_ascii_lowercase()
         }
     };
-    name.iter().map(dashed).eq(real.bytes())
+    let name = name.iter().copied().map(dashed);
+    name.eq(real.bytes().map(dashed))
 }
 
 /// RFC 9110 section 8.6: digits alone. What does not fit a signed 64-bit number is refused, because

@@ -100,7 +100,8 @@ impl Outbound<'_> {
     fn each_of_body(&self, put: &mut impl FnMut(&[u8], &[u8])) {
         let framing = self.request.framing();
         put_framing(framing, &mut *put);
-        let trailers: Vec<_> = trailers::announced(self.fields()).collect();
+        let trailers = trailers::announced(self.fields());
+        let trailers: Vec<_> = trailers.filter(|name| self.keeps(name)).collect();
         if framing == Framing::Chunked && !trailers.is_empty() {
             put(b"Trailer", &trailers.join(&b", "[..]));
         }
@@ -158,13 +159,15 @@ impl Outbound<'_> {
         value.filter(|value| self.client.vouched && !value.is_empty())
     }
 
-    /// Whether the route lets a field be.
+    /// Whether the route lets a field be. CGI reads `X_App` as the `X-App` that a route sets.
     fn keeps(&self, name: &[u8]) -> bool {
-        !self.sets(name) && !self.remove.iter().any(|field| is(name, field))
+        let mut removed = self.remove.iter();
+        !self.sets(name) && !removed.any(|field| same_but_for_underscores(name, field))
     }
 
     fn sets(&self, name: &[u8]) -> bool {
-        self.set.iter().any(|(field, _)| is(name, field))
+        let mut set = self.set.iter();
+        set.any(|(field, _)| same_but_for_underscores(name, field))
     }
 }
 
@@ -500,6 +503,35 @@ mod tests {
         ] {
             assert!(passage.sends(gone).is_empty(), "{gone}");
         }
+    }
+
+    /// ATTACKS D02.
+    #[test]
+    fn a_spelling_with_underscores_does_not_get_around_a_route() {
+        let passage = Passage::plain(
+            "X_App: theirs
+             x-ro_le: theirs
+             X_Secret: theirs
+             X_Keep: 1",
+        )
+        .set("X-App", "ours")
+        .set("X_Ro_Le", "ours")
+        .remove("x-secret");
+        let written = passage.written();
+        assert!(!written.contains("theirs"), "{written}");
+        assert_eq!(passage.sends("x-app"), ["ours"]);
+        assert_eq!(passage.sends("x_ro_le"), ["ours"]);
+        assert_eq!(passage.sends("x_keep"), ["1"]);
+    }
+
+    #[test]
+    fn a_trailer_does_not_get_around_a_route() {
+        let posted = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n";
+        let announced = "Trailer: X-App, x_secret, X-Sum\r\n\r\n";
+        let passage = Passage::of(request(format!("{posted}{announced}")).unwrap())
+            .set("X-App", "ours")
+            .remove("x-secret");
+        assert_eq!(passage.sends("trailer"), ["X-Sum"]);
     }
 
     #[test]
