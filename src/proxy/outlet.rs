@@ -30,6 +30,8 @@ const GATHER_BYTES: usize = 16 * 1024;
 pub struct Outlet<W> {
     stream: W,
     gathered: Vec<u8>,
+    /// How much of it the client has: who is cut short goes on there.
+    sent: usize,
     send_timeout: Duration,
     payload_bytes: u64,
 }
@@ -65,6 +67,7 @@ impl<W: AsyncWrite + Unpin> Outlet<W> {
         Self {
             stream,
             gathered: Vec::new(),
+            sent: 0,
             send_timeout,
             payload_bytes: 0,
         }
@@ -173,16 +176,16 @@ impl<W: AsyncWrite + Unpin> Outlet<W> {
 
     /// Sends what was gathered.
     async fn flush(&mut self) -> Result<(), Cut> {
-        let mut sent = 0;
-        while sent < self.gathered.len() {
-            let write = self.stream.write(&self.gathered[sent..]);
-            sent += match timeout(self.send_timeout, write).await {
+        while self.sent < self.gathered.len() {
+            let write = self.stream.write(&self.gathered[self.sent..]);
+            self.sent += match timeout(self.send_timeout, write).await {
                 Ok(Ok(count @ 1..)) => count,
                 Ok(_) => return Err(Cut::ClientGone),
                 Err(_) => return Err(Cut::SendTimeout),
             };
         }
         self.gathered.clear();
+        self.sent = 0;
         match timeout(self.send_timeout, self.stream.flush()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Cut::ClientGone),
@@ -206,4 +209,25 @@ async fn at_once(body: &mut Incoming) -> Option<Option<hyper::Result<Frame<Bytes
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, duplex};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_client_has_of_an_interim_answer_is_not_sent_again() {
+        let (stream, mut client) = duplex(8);
+        let mut outlet = Outlet::new(stream, Duration::from_secs(1));
+        outlet.interim(b"0123456789").await;
+        let received = tokio::spawn(async move {
+            let mut received = String::new();
+            client.read_to_string(&mut received).await.map(|_| received)
+        });
+        outlet.interim(b"abc").await;
+        drop(outlet);
+        assert_eq!(received.await.unwrap().unwrap(), "0123456789abc");
+    }
 }
