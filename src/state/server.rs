@@ -305,7 +305,13 @@ impl Server {
 
     /// Attempts on it that failed so far.
     pub fn failures(&self) -> u64 {
-        self.metrics.connect_failures.get() + self.metrics.handshake_failures.get()
+        let metrics = &self.metrics;
+        let failures = [
+            &metrics.connect_failures,
+            &metrics.tls_failures,
+            &metrics.handshake_failures,
+        ];
+        failures.map(IntCounter::get).iter().sum()
     }
 
     /// Whether it has as many connections as it may have.

@@ -269,6 +269,8 @@ fn a_handshake_that_hangs_ends_with_connect_timeout() {
     assert_eq!(upgrade(&proxy).status, 504);
     assert!(begun.elapsed() < PATIENCE / 2);
     fails_over_tls(&proxy, 1.0);
+    let upstreams = proxy.api("/api/v1/upstreams");
+    assert_eq!(upstreams["upstreams"][0]["servers"][0]["failures"], 1);
 }
 
 #[test]
