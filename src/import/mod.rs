@@ -12,6 +12,7 @@ pub mod source;
 use std::path::Path;
 
 use crate::config;
+use draft::{Table, Value};
 
 pub use draft::Draft;
 pub use finding::{Finding, Findings, Severity};
@@ -55,6 +56,16 @@ pub fn import(dialect: Dialect, path: &Path) -> Result<Imported, ImportError> {
         }
     }
     Ok(Imported { toml, findings })
+}
+
+/// A listener that took a PROXY header from anybody. Here who may send one is believed in
+/// X-Forwarded-For too: were that everybody, each client could choose its address.
+fn trust_nobody(what: &str, place: &Place, listener: &mut Table, findings: &mut Findings) {
+    let advice = "only those in trusted_proxies may send a PROXY header, and their X-Forwarded-For \
+                  is believed: put the proxies in front there, in place of this machine";
+    findings.lost(place, what, advice);
+    let this_machine = Value::texts(["127.0.0.0/8", "::1/128"]);
+    listener.set("trusted_proxies", this_machine, place);
 }
 
 #[cfg(test)]

@@ -34,10 +34,10 @@ impl PathRule {
         matches!(self, Self::Prefix(path) if !path.ends_with('/'))
     }
 
-    /// How much of a path it fixes.
-    pub fn fixed_bytes(&self) -> usize {
+    /// What of a path it fixes.
+    pub fn fixes(&self) -> &str {
         let (Self::Exact(path) | Self::Prefix(path)) = self;
-        path.len()
+        path
     }
 }
 

@@ -45,6 +45,16 @@ pub struct Match {
 }
 
 impl Match {
+    /// Whether a request may be both; where that takes a closer look, it may.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let meets = |a: &String, b: &String| a == b || a.contains('*') || b.contains('*');
+        let begins = |a: &PathRule, b: &PathRule| a.fixes().starts_with(b.fixes());
+        may_share(self.hosts.as_deref(), other.hosts.as_deref(), meets)
+            && may_share(self.paths.as_deref(), other.paths.as_deref(), |a, b| {
+                begins(a, b) || begins(b, a)
+            })
+    }
+
     fn and(mut self, test: &Test, wanted: bool) -> Option<Self> {
         match (test, wanted) {
             (Test::Host(hosts), true) if self.hosts.is_none() => self.hosts = Some(hosts.clone()),
@@ -60,6 +70,14 @@ impl Match {
             _ => return None,
         }
         Some(self)
+    }
+}
+
+/// Whether anything is in both lists; nothing said is everything.
+fn may_share<T>(a: Option<&[T]>, b: Option<&[T]>, meets: impl Fn(&T, &T) -> bool) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a.iter().any(|a| b.iter().any(|b| meets(a, b))),
+        _ => true,
     }
 }
 
@@ -142,7 +160,7 @@ impl<'a> Acls<'a> {
 
     fn named(&self, name: &str) -> Option<Vec<Test>> {
         let known = match name {
-            "TRUE" | "HTTP" | "HTTP_1.1" | "METH_GET" => return Some(vec![Test::Always]),
+            "TRUE" | "HTTP" | "HTTP_1.1" => return Some(vec![Test::Always]),
             name => self.0.get(name)?,
         };
         let tests: Option<Vec<Test>> = known.iter().cloned().collect();

@@ -1,7 +1,7 @@
 //! Backends, and the server side of `listen`, as upstreams.
 
 use super::proxy::Proxy;
-use super::read::Line;
+use super::read::{Kind, Line};
 use super::units::time;
 use crate::import::draft::{Table, Value};
 use crate::import::finding::Findings;
@@ -67,11 +67,27 @@ pub fn write(proxy: &Proxy<'_>, findings: &mut Findings) -> Option<Table> {
     if entries.is_empty() {
         return None;
     }
+    if section.kind == Kind::Backend {
+        refusals(proxy, findings);
+    }
     table.set("servers", Value::Lines(entries), &section.head.place);
     timing(proxy, &mut table);
     one_for_all(&servers, &mut table, findings);
     checks(proxy, &servers, &mut table, findings);
     Some(table)
+}
+
+/// What a backend itself refuses or redirects; routes do that here, which are its frontends'.
+fn refusals(proxy: &Proxy<'_>, findings: &mut Findings) {
+    let of_requests = |line: &&Line| match (line.word(0), line.word(1)) {
+        ("http-request", "deny" | "reject" | "return" | "redirect") => true,
+        ("tcp-request", second) => second != "inspect-delay",
+        (first, _) => first == "redirect",
+    };
+    for line in proxy.section.lines.iter().filter(of_requests) {
+        let advice = "a backend refuses nothing by itself; say it in the frontends that use it";
+        findings.lost(&line.place, line.text(), advice);
+    }
 }
 
 fn balance(proxy: &Proxy<'_>, table: &mut Table, findings: &mut Findings) {

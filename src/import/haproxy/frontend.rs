@@ -10,6 +10,7 @@ use super::units::time;
 use crate::import::draft::{Draft, Table, Value, free_name};
 use crate::import::pattern::PathRule;
 use crate::import::source::Place;
+use crate::import::trust_nobody;
 
 /// What every route of a file may refer to.
 #[derive(Debug)]
@@ -83,7 +84,7 @@ impl Routes<'_, '_> {
                 {
                     Some(("redirect", 0))
                 }
-                ("http-request", "deny") => {
+                ("http-request", "deny" | "reject") => {
                     Some(("respond", status(line, "deny_status").unwrap_or(403)))
                 }
                 ("http-request", "return") => {
@@ -360,16 +361,8 @@ fn listener(proxy: &Proxy<'_>, binds: &[(String, &Line)], draft: &mut Draft) -> 
     table.set("bind", bind, &line.place);
     if line.has("accept-proxy") {
         table.set("proxy_protocol", "require", &line.place);
-        table.set(
-            "trusted_proxies",
-            Value::texts(["0.0.0.0/0", "::/0"]),
-            &line.place,
-        );
-        let advice = "who may send a PROXY header is listed in trusted_proxies; here everybody, as \
-                      HAProxy has it";
-        draft
-            .findings
-            .differs(&line.place, "bind … accept-proxy", advice);
+        let findings = &mut draft.findings;
+        trust_nobody("bind … accept-proxy", &line.place, &mut table, findings);
     }
     for (theirs, ours) in [
         (["timeout", "http-request"], "header_timeout"),

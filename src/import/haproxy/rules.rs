@@ -1,5 +1,7 @@
 //! What a frontend and a backend do to every request: fields, addresses, certificates.
 
+use ipnet::IpNet;
+
 use super::acl::{Acls, Match};
 use super::proxy::Proxy;
 use super::read::Line;
@@ -23,13 +25,28 @@ pub struct Rules {
     addresses: Vec<Refusal>,
 }
 
-/// A rule on addresses and the requests that it concerns.
+/// A denial by address and the requests that it concerns.
 #[derive(Clone, Debug)]
 struct Refusal {
     scope: Match,
-    rule: AddressRule,
+    /// Whether it turns away who comes from the networks, or everybody else.
+    inside: bool,
+    networks: Vec<IpNet>,
     line: Line,
-    is_written: bool,
+    fate: Fate,
+}
+
+/// How far a denial has got into routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Into none.
+    Unsaid,
+    /// Into one that leaves others some of its requests.
+    Begun,
+    /// Into all that its requests can meet.
+    Said,
+    /// A route took some of its requests before without it.
+    Missed,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -91,19 +108,18 @@ impl Rules {
                 headers.set("remove", Value::texts(&fields.remove), &from.place);
             }
         }
-        let concerned = self.addresses.iter_mut().filter(|r| r.concerns(found));
-        let rules: Vec<AddressRule> = concerned
-            .map(|refusal| {
-                refusal.is_written = true;
-                refusal.rule.clone()
-            })
+        let concerned: Vec<&Refusal> = self
+            .addresses
+            .iter_mut()
+            .filter_map(|refusal| refusal.meet(found).then_some(&*refusal))
             .collect();
-        access::write(&rules, route, findings);
+        access::write(&in_order(&concerned, findings), route, findings);
     }
 
     /// Tells of refusals that no route is about.
     pub fn tell(&self, findings: &mut Findings) {
-        for refusal in self.addresses.iter().filter(|refusal| !refusal.is_written) {
+        let is_lost = |refusal: &&Refusal| matches!(refusal.fate, Fate::Unsaid | Fate::Missed);
+        for refusal in self.addresses.iter().filter(is_lost) {
             let advice = "addresses are refused on a whole route: put it into the [route.access] of \
                           the routes that are meant";
             findings.lost(&refusal.line.place, refusal.line.text(), advice);
@@ -113,16 +129,18 @@ impl Rules {
     /// `deny if { src … }`, `reject if !known`.
     fn deny(&mut self, line: &Line, acls: &Acls<'_>, findings: &mut Findings) {
         let denies = line.has("deny") || line.has("reject");
-        let Some(matches) = acls.condition(line) else {
-            if line.word(0) == "tcp-request" {
-                let advice = "only refusals by address can be said";
-                findings.lost(&line.place, line.text(), advice);
-            }
-            // A denial's condition is told where its answer is.
-            return;
-        };
+        let matches = acls.condition(line).unwrap_or_default();
+        let by_address = |found: &Match| denies && !found.sources.is_empty();
+        let is_said = !matches.is_empty() && matches.iter().all(by_address);
+        // Letting in by address what is refused after it is an exception; else it refuses nobody.
+        let is_idle = line.has("accept") && matches.iter().all(|found| found.sources.is_empty());
+        if line.word(0) == "tcp-request" && !is_said && !is_idle {
+            let advice = "only refusals by address can be said";
+            findings.lost(&line.place, line.text(), advice);
+        }
+        // What denies for another reason is told where its answer is.
         for found in matches {
-            if !denies || found.sources.is_empty() {
+            if !by_address(&found) {
                 continue;
             }
             let [(inside, networks)] = found.sources.as_slice() else {
@@ -132,35 +150,65 @@ impl Rules {
             };
             let mut scope = found.clone();
             scope.sources.clear();
-            let refusal = |allows, network| Refusal {
-                scope: scope.clone(),
-                rule: AddressRule {
-                    allows,
-                    network,
-                    place: line.place.clone(),
-                },
+            self.addresses.push(Refusal {
+                scope,
+                inside: *inside,
+                networks: networks.clone(),
                 line: line.clone(),
-                is_written: false,
-            };
-            let each = networks
-                .iter()
-                .map(|network| refusal(!inside, Some(*network)));
-            self.addresses.extend(each);
-            // Refusing those outside a set is letting in the set and nobody else.
-            if !inside {
-                self.addresses.push(refusal(false, None));
-            }
+                fate: Fate::Unsaid,
+            });
         }
     }
 }
 
+/// Each denial stands for itself, so that their order does not matter: those of networks first, then
+/// the one that lets in a set and nobody else.
+fn in_order(refusals: &[&Refusal], findings: &mut Findings) -> Vec<AddressRule> {
+    let rule = |refusal: &Refusal, allows, network| AddressRule {
+        allows,
+        network,
+        place: refusal.line.place.clone(),
+    };
+    let (inside, outside): (Vec<&Refusal>, Vec<&Refusal>) =
+        refusals.iter().copied().partition(|refusal| refusal.inside);
+    let mut rules = Vec::new();
+    for refusal in inside {
+        let each = refusal.networks.iter();
+        rules.extend(each.map(|network| rule(refusal, false, Some(*network))));
+    }
+    for (i, refusal) in outside.into_iter().enumerate() {
+        if i > 0 {
+            let advice = "a route has one set of addresses that it lets in; write down those that \
+                          are in both";
+            findings.lost(&refusal.line.place, refusal.line.text(), advice);
+            continue;
+        }
+        let each = refusal.networks.iter();
+        rules.extend(each.map(|network| rule(refusal, true, Some(*network))));
+        rules.push(rule(refusal, false, None));
+    }
+    rules
+}
+
 impl Refusal {
-    /// Whether it is about every request, or about just these.
-    fn concerns(&self, found: &Match) -> bool {
+    /// Takes note of a route for such requests; says whether the route has to refuse them: all of
+    /// them are the denial's.
+    fn meet(&mut self, found: &Match) -> bool {
         let Match { hosts, paths, .. } = &self.scope;
-        let same_hosts = hosts.is_none() || *hosts == found.hosts;
-        let same_paths = paths.is_none() || *paths == found.paths;
-        same_hosts && same_paths && self.scope.websocket.is_none()
+        let has_all_hosts = hosts.is_none() || *hosts == found.hosts;
+        let has_all_paths = paths.is_none() || *paths == found.paths;
+        let concerns = has_all_hosts && has_all_paths && self.scope.websocket.is_none();
+        let leaves_none = (found.hosts.is_none() || *hosts == found.hosts)
+            && (found.paths.is_none() || *paths == found.paths)
+            && found.tls.is_none();
+        self.fate = match self.fate {
+            Fate::Missed | Fate::Said => self.fate,
+            _ if concerns && leaves_none => Fate::Said,
+            _ if concerns => Fate::Begun,
+            _ if self.scope.overlaps(found) => Fate::Missed,
+            fate => fate,
+        };
+        concerns
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every line's fate: read here, needless here, or not to be had here.
 
-use super::read::{Kind, Section};
+use super::read::{Kind, Line, Section};
 use crate::import::finding::Findings;
 
 /// Tells of every line of a section that nothing else will tell of.
@@ -17,6 +17,7 @@ pub fn tell(section: &Section, findings: &mut Findings) {
             "no" => (line.word(1), line.word(2)),
             first => (first, line.word(1)),
         };
+        tell_of_case(line, findings);
         let pair = format!("{first} {second}");
         let says = |known: &&str| {
             let fits = |text: &str| match known.strip_suffix('*') {
@@ -28,7 +29,11 @@ pub fn tell(section: &Section, findings: &mut Findings) {
         let read = CARRIED.iter().any(says);
         let needless = NEEDLESS.iter().any(says)
             || (section.kind == Kind::Global && !first.starts_with("lua"));
-        if !read && !needless {
+        let is_rule = ["http-request", "tcp-request", "redirect", "acl"].contains(&first);
+        if section.kind == Kind::Defaults && is_rule {
+            let advice = "rules are a frontend's; say them in those that are meant";
+            findings.lost(&line.place, line.text(), advice);
+        } else if !read && !needless {
             let advice = LOST.iter().find(|(names, _)| names.iter().any(says));
             findings.lost(
                 &line.place,
@@ -36,6 +41,17 @@ pub fn tell(section: &Section, findings: &mut Findings) {
                 advice.map_or(UNKNOWN, |(_, advice)| advice),
             );
         }
+    }
+}
+
+/// Tells of paths that are compared without their case.
+fn tell_of_case(line: &Line, findings: &mut Findings) {
+    let ignores = |pair: &[String]| {
+        (pair[0].starts_with("path") || pair[0].starts_with("url")) && pair[1] == "-i"
+    };
+    if line.words.windows(2).any(ignores) {
+        let advice = "paths are compared with their case";
+        findings.differs(&line.place, line.text(), advice);
     }
 }
 

@@ -8,6 +8,7 @@ use super::units;
 use crate::import::draft::{Draft, Table, Value, free_name};
 use crate::import::finding::Findings;
 use crate::import::source::Place;
+use crate::import::trust_nobody;
 
 /// A listener and who answers on it.
 #[derive(Clone, Debug)]
@@ -108,6 +109,22 @@ fn listener(
     // As in nginx, what is not a matter of the host is the default site's to say.
     let scope = &sites[default].scope;
     trust(scope, first, &mut table, &mut draft.findings);
+    let others: Vec<_> = first
+        .sites
+        .iter()
+        .filter(|&&site| site != default)
+        .collect();
+    for &&site in &others {
+        same(scope, &sites[site], &TRUST, &mut draft.findings);
+        if first.socket.tls {
+            same(
+                scope,
+                &sites[site],
+                &CLIENT_CERTIFICATES,
+                &mut draft.findings,
+            );
+        }
+    }
     limits(scope, &mut table);
     if first.socket.tls {
         let scopes: Vec<_> = first.sites.iter().map(|&i| &sites[i].scope).collect();
@@ -129,6 +146,33 @@ fn listener(
     }
 }
 
+/// What decides whose word is believed.
+const TRUST: [&str; 2] = ["set_real_ip_from", "real_ip_header"];
+/// What decides who may come in by certificate.
+const CLIENT_CERTIFICATES: [&str; 4] = [
+    "ssl_verify_client",
+    "ssl_client_certificate",
+    "ssl_trusted_certificate",
+    "ssl_crl",
+];
+
+/// Tells where a site asks for something else than the default one, which speaks for all.
+fn same(default: &Scope<'_>, site: &Site<'_>, names: &[&str], findings: &mut Findings) {
+    let said = |scope: &Scope<'_>, name: &str| -> Vec<Vec<String>> {
+        let directives = scope.all(name).into_iter();
+        directives.map(|directive| directive.args.clone()).collect()
+    };
+    for name in names {
+        if said(default, name) != said(&site.scope, name) {
+            let own = site.scope.one(name);
+            let advice = "a listener has one for all its sites, the default site's; give this site \
+                          an address of its own";
+            let what = format!("{name} of server {}", site.title());
+            findings.lost(own.map_or(site.place, |own| &own.place), what, advice);
+        }
+    }
+}
+
 fn trust(scope: &Scope<'_>, opened: &Opened<'_>, table: &mut Table, findings: &mut Findings) {
     if opened.socket.proxy_protocol {
         table.set("proxy_protocol", "require", opened.place);
@@ -141,7 +185,9 @@ fn trust(scope: &Scope<'_>, opened: &Opened<'_>, table: &mut Table, findings: &m
             network => trusted.push(network),
         }
     }
-    if let Some((header, directive)) = scope.arg("real_ip_header")
+    let header = scope.arg("real_ip_header");
+    let header = header.or_else(|| Some(("X-Real-IP", *from.first()?)));
+    if let Some((header, directive)) = header
         && !["x-forwarded-for", "proxy_protocol"].contains(&header.to_ascii_lowercase().as_str())
     {
         let advice = "the client's address comes from X-Forwarded-For or a PROXY header";
@@ -150,14 +196,7 @@ fn trust(scope: &Scope<'_>, opened: &Opened<'_>, table: &mut Table, findings: &m
     if let Some(first) = from.first() {
         table.set("trusted_proxies", Value::texts(&trusted), &first.place);
     } else if opened.socket.proxy_protocol {
-        let advice = "who may send a PROXY header is listed in trusted_proxies; here everybody, \
-                      as nginx has it";
-        findings.differs(opened.place, "listen … proxy_protocol", advice);
-        table.set(
-            "trusted_proxies",
-            Value::texts(["0.0.0.0/0", "::/0"]),
-            opened.place,
-        );
+        trust_nobody("listen … proxy_protocol", opened.place, table, findings);
     }
 }
 

@@ -87,6 +87,10 @@ impl<'h> Routes<'h> {
         };
         words::tell(site.scope.block(), &mut draft.findings);
         redirects(&turn, draft);
+        for rewrite in site.scope.block().iter().filter(|d| d.name == "rewrite") {
+            let advice = "`rewrite` is a route's; put it into the locations that are meant";
+            draft.findings.lost(&rewrite.place, rewrite.text(), advice);
+        }
         if let Some(answer) = site.scope.block().iter().find(|d| d.name == "return") {
             // Of the site itself: before any location.
             let mut route = turn.route(&PathRule::root(), &answer.place, draft);
@@ -123,7 +127,14 @@ impl<'h> Routes<'h> {
         let scope = &location.scope;
         let of = |name: &str| scope.block().iter().find(|d| d.name == name);
         words::tell(scope.block(), &mut draft.findings);
-        if let Some(answer) = of("return") {
+        for condition in scope.block().iter().filter(|d| d.name == "if") {
+            let findings = &mut draft.findings;
+            findings.lost(&condition.place, condition.text(), CONDITION);
+        }
+        if let Some(internal) = of("internal") {
+            // Only nginx itself sent requests there.
+            route.set("respond", Value::plain(404), &internal.place);
+        } else if let Some(answer) = of("return") {
             respond(answer, &mut route, draft);
         } else if let Some(directive) = of("proxy_pass") {
             self.pass(directive, location, path, &mut route, draft);
@@ -231,6 +242,8 @@ impl<'h> Routes<'h> {
     }
 }
 
+const CONDITION: &str = "there are no conditions; say it with routes";
+
 impl Turn<'_> {
     /// A route of this turn, which does nothing yet.
     fn route(&self, path: &PathRule, place: &Place, draft: &Draft) -> Table {
@@ -272,10 +285,8 @@ fn redirects(turn: &Turn<'_>, draft: &mut Draft) {
             }
             ["$host" | "$http_host", "=", host] if to_https => vec![*host],
             _ => {
-                let advice = "there are no conditions; say it with routes";
-                draft
-                    .findings
-                    .lost(&condition.place, condition.text(), advice);
+                let findings = &mut draft.findings;
+                findings.lost(&condition.place, condition.text(), CONDITION);
                 continue;
             }
         };
@@ -305,7 +316,8 @@ fn locations<'a>(site: &Scope<'a>, draft: &mut Draft) -> Vec<Location<'a>> {
     let length = |location: &Location<'_>| match location.order {
         Order::Exact | Order::Regex => Reverse(0),
         Order::Final | Order::Prefix => {
-            Reverse(location.paths.first().map_or(0, PathRule::fixed_bytes))
+            let fixed = |path: &PathRule| path.fixes().len();
+            Reverse(location.paths.first().map_or(0, fixed))
         }
     };
     found.sort_by_key(|location| (rank(location), length(location)));
@@ -473,7 +485,7 @@ fn access(scope: &Scope<'_>, route: &mut Table, draft: &mut Draft) {
     for rule in rules {
         let network = match rule.arg(0) {
             "all" => None,
-            "unix:" => continue,
+            "unix:" if rule.name == "allow" => continue,
             text => match access::network(text) {
                 Some(network) => Some(network),
                 None => {

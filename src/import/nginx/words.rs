@@ -52,7 +52,7 @@ fn fits(known: &str, name: &str) -> bool {
 
 const UNKNOWN: &str = "no counterpart; see docs/configuration.md for what there is";
 
-const CARRIED: [&str; 58] = [
+const CARRIED: [&str; 59] = [
     "allow",
     "client_body_timeout",
     "client_header_timeout",
@@ -62,6 +62,7 @@ const CARRIED: [&str; 58] = [
     "hash",
     "http",
     "if",
+    "internal",
     "ip_hash",
     "keepalive",
     "keepalive_timeout",
