@@ -66,15 +66,18 @@ pub struct Asked {
 struct Calls {
     ordered: Option<EndReason>,
     news: Asked,
+    /// It has ended: there is nothing to tell it any more.
+    over: bool,
 }
 
 impl Live {
     /// Tells the session to end, and why. The first order stays; says whether this was it.
     pub fn order(&self, reason: EndReason) -> bool {
         let mut calls = lock(&self.calls);
-        if calls.ordered.is_some() {
+        if calls.over || calls.ordered.is_some() {
             return false;
         }
+        self.server.session_sent_away();
         calls.ordered = Some(reason);
         calls.news.order = Some(reason);
         drop(calls);
@@ -313,7 +316,12 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.live.server.session_ended();
+        let was_sent_away = {
+            let mut calls = lock(&self.live.calls);
+            calls.over = true;
+            calls.ordered.is_some()
+        };
+        self.live.server.session_ended(was_sent_away);
         let (worker, index) = self.live.id.place();
         lock(&self.registry.shards[worker])
             .sessions

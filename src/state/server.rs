@@ -41,6 +41,7 @@ pub struct Server {
     load: AtomicU32,
     handshakes: AtomicU32,
     websockets: AtomicU32,
+    sent_away: AtomicU32,
     up: AtomicBool,
     away: AtomicBool,
     checks: Mutex<Checks>,
@@ -120,6 +121,7 @@ impl Server {
             load: AtomicU32::new(0),
             handshakes: AtomicU32::new(0),
             websockets: AtomicU32::new(0),
+            sent_away: AtomicU32::new(0),
             up: AtomicBool::new(true),
             away: AtomicBool::new(false),
             checks: Mutex::default(),
@@ -151,8 +153,22 @@ impl Server {
         self.websockets.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn session_ended(&self) {
+    pub(super) fn session_sent_away(&self) {
+        self.sent_away.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn session_ended(&self, was_sent_away: bool) {
         self.websockets.fetch_sub(1, Relaxed);
+        if was_sent_away {
+            self.sent_away.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Live WebSockets that were not told to end: a client that is sent away may be back before its
+    /// old session is over, and counts once.
+    pub fn staying(&self) -> u32 {
+        self.websockets()
+            .saturating_sub(self.sent_away.load(Relaxed))
     }
 
     /// Its sessions are sent away for this reason: so are those whose handshake was under way when

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::config;
 use crate::config::model::Passive;
 use crate::logic::balance::{Unavailable, Warmth};
+use crate::logic::reason::EndReason;
 use crate::logic::request::ClientKey;
 use crate::telemetry::Metrics;
 
@@ -301,17 +302,8 @@ fn only_servers_that_were_added_or_recovered_are_cold() {
 fn ten_thousand_sessions_are_listed_a_page_at_a_time_each_once() {
     const SESSIONS: usize = 10_000;
     const PAGE: usize = 1_000;
-    let text = "[listener.a]\nbind = '127.0.0.1:0'\n[[route]]\nrespond = 404\n";
-    let config = config::parse(text, "test.toml").unwrap();
     let (servers, metrics) = servers();
-    let settings = Arc::clone(&config.routes[0]);
-    let route = Arc::new(Route {
-        figures: Arc::new(RouteFigures::new(&settings.name, &metrics)),
-        sessions: Arc::new(settings.websocket.session.clone()),
-        upstream: None,
-        auth: None,
-        settings,
-    });
+    let route = route(&metrics);
     let server = server(&upstream(&servers, 1, ""), 0);
     let registry = Arc::new(Registry::new(4));
     let (client, now) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Instant::now());
@@ -344,6 +336,48 @@ fn ten_thousand_sessions_are_listed_a_page_at_a_time_each_once() {
     assert!(listed.is_sorted_by(|a, b| a < b), "none twice");
     let most = u32::try_from(SESSIONS * SESSIONS / PAGE).unwrap();
     assert!(looked_at.load(SeqCst) <= most, "{looked_at:?}");
+}
+
+#[test]
+fn a_session_that_was_sent_away_is_no_servers_share_any_more() {
+    let (servers, metrics) = servers();
+    let upstream = upstream(&servers, 1, "");
+    let (route, server) = (route(&metrics), server(&upstream, 0));
+    let registry = Arc::new(Registry::new(1));
+    let (client, now) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Instant::now());
+    let enter = || {
+        let (route, server) = (Arc::clone(&route), Arc::clone(&server));
+        registry.enter(0, route, server, client, None, now)
+    };
+    let (first, second) = (enter(), enter());
+    let held = || upstream.holdings(now)[0].1.websockets;
+    assert_eq!(held(), 2);
+    assert!(first.live().order(EndReason::Rebalance));
+    assert_eq!(
+        (held(), server.websockets()),
+        (1, 2),
+        "its closing handshake is under way"
+    );
+    let ended = Arc::clone(first.live());
+    drop(first);
+    assert_eq!((held(), server.websockets()), (1, 1));
+    assert!(!ended.order(EndReason::Killed), "it is over");
+    drop(second);
+    assert_eq!((held(), server.websockets()), (0, 0));
+}
+
+/// A route that sessions can be said to have come by.
+fn route(metrics: &Metrics) -> Arc<Route> {
+    let text = "[listener.a]\nbind = '127.0.0.1:0'\n[[route]]\nrespond = 404\n";
+    let config = config::parse(text, "test.toml").unwrap();
+    let settings = Arc::clone(&config.routes[0]);
+    Arc::new(Route {
+        figures: Arc::new(RouteFigures::new(&settings.name, metrics)),
+        sessions: Arc::new(settings.websocket.session.clone()),
+        upstream: None,
+        auth: None,
+        settings,
+    })
 }
 
 #[test]

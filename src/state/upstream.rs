@@ -192,7 +192,7 @@ impl Upstream {
         let serving = || (members.iter()).filter(|member| member.server.is_available(now));
         let has_primary = serving().any(|member| !member.spec.backup);
         let holding = |member: &Member| Holding {
-            websockets: to_usize(member.server.websockets()),
+            websockets: to_usize(member.server.staying()),
             weight: member.weight(),
             warmth: member.server.warmth(self.settings.slow_start, now),
             max: member.spec.max_connections.map(to_usize),
