@@ -46,7 +46,7 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
     }
     let caller = caller(&client, &request);
     visit.understood(&request, &caller);
-    let mut trace = begin_trace(context, &client, &request, &caller, received);
+    let mut trace = begin_trace(context, &request, &caller, received);
     let snapshot = context.shared.snapshot();
     let (listener, host) = (&client.listener.settings.name, request.host().name());
     let Some(route) = snapshot.route(listener, host, request.path()) else {
@@ -122,26 +122,11 @@ pub fn unix_time() -> Duration {
 }
 
 /// The trace of an upgrade request; plain ones have none.
-fn begin_trace(
-    context: &Context,
-    client: &ClientConnection,
-    request: &Request,
-    caller: &Client,
-    received: Instant,
-) -> Trace {
+fn begin_trace(context: &Context, request: &Request, caller: &Client, received: Instant) -> Trace {
     if !request.is_websocket() {
         return Trace::NONE;
     }
-    let peer = client.ends.peer.ip().to_canonical();
-    let trusted = &client.listener.settings.trusted_proxies;
-    let is_trusted = trusted.iter().any(|network| network.contains(&peer));
-    Trace::begin(
-        context.tracer.as_ref(),
-        request,
-        caller,
-        is_trusted,
-        received,
-    )
+    Trace::begin(context.tracer.as_ref(), request, caller, received)
 }
 
 /// Counts an answer of the proxy's own.

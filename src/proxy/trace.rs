@@ -48,14 +48,13 @@ impl Trace {
         tracer: Option<&Tracer>,
         request: &Request,
         caller: &Client,
-        is_trusted: bool,
         received: Instant,
     ) -> Self {
         let Some(tracer) = tracer else {
             return Self::NONE;
         };
         let parent = parent(request);
-        let is_asked = is_trusted && parent.is_some_and(|parent| parent.sampled);
+        let is_asked = caller.vouched && parent.is_some_and(|parent| parent.sampled);
         if !is_asked && !tracer.share().takes(fastrand::u32(..)) {
             return Self::NONE;
         }

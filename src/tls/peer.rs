@@ -13,9 +13,13 @@ use crate::logic::request::Certificate;
 /// Longest text of each kind; a certificate that says more is nobody's.
 const MAX_TEXT_BYTES: usize = 4096;
 
-/// What the first certificate of a chain says. The chain was verified.
+/// What the first certificate of a chain says, while it is valid. The chain was verified, but where
+/// a session resumes that was hours ago.
 pub fn certificate(chain: &[CertificateDer<'_>]) -> Option<Certificate> {
     let (_, leaf) = X509Certificate::from_der(chain.first()?).ok()?;
+    if !leaf.validity().is_valid() {
+        return None;
+    }
     let names = leaf.subject_alternative_name().ok()?;
     let names = names.iter().flat_map(|it| &it.value.general_names);
     let subject = subject(leaf.subject());
@@ -86,4 +90,28 @@ fn escaped(value: &str) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    fn subject_names(adjust: impl FnOnce(&mut CertificateParams)) -> Option<String> {
+        let mut params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+        adjust(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let signed = params.self_signed(&key).unwrap();
+        certificate(&[signed.der().clone()]).map(|found| found.names.to_string())
+    }
+
+    #[test]
+    fn a_ticket_makes_no_certificate_outlast_its_time() {
+        assert_eq!(subject_names(|_| ()).as_deref(), Some("DNS:a.example"));
+        let expired = |params: &mut CertificateParams| params.not_after = date_time_ymd(2001, 1, 1);
+        assert_eq!(subject_names(expired), None);
+        let early = |params: &mut CertificateParams| params.not_before = date_time_ymd(4000, 1, 1);
+        assert_eq!(subject_names(early), None);
+    }
 }

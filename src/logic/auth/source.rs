@@ -148,6 +148,7 @@ fn decoded(text: &str) -> Cow<'_, [u8]> {
     while let [first, tail @ ..] = rest {
         let escaped = (*first == b'%').then(|| tail.get(..2)).flatten();
         let byte = escaped
+            .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
             .and_then(|digits| str::from_utf8(digits).ok())
             .and_then(|digits| u8::from_str_radix(digits, 16).ok());
         bytes.push(byte.unwrap_or(*first));
@@ -262,6 +263,7 @@ mod tests {
             ("a=1&to%6ben=a%62c", Ok("abc"), Some("a=1")),
             ("token", Ok(""), None),
             ("a=token&b&%6", Err(Missing), Some("a=token&b&%6")),
+            ("token=%+1", Ok("%+1"), None),
             ("token=a&x&token=b", Err(Ambiguous), Some("x")),
         ] {
             let (token, kept) = taken(&["query:token"], &format!("/?{query}"), "");
