@@ -90,6 +90,23 @@ fn a_file_of_no_dialect_is_told_with_its_line() {
     assert_eq!(tidegate(&["import", "apache", "x"]).status.code(), Some(2));
 }
 
+#[test]
+fn a_server_without_an_address_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x");
+    fs::write(
+        &path,
+        "upstream u {\n  server;\n}\nserver { location / { proxy_pass http://u; } }\n",
+    )
+    .unwrap();
+    let output = import("nginx", &path, &[]);
+    let findings = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        findings.contains("x:2: server: not carried over"),
+        "{findings}"
+    );
+}
+
 /// Compares every file's result and findings with those beside it; says how many there were.
 fn becomes(dialect: &str, extension: &str) -> usize {
     let directory = root().join("tests/import").join(dialect);

@@ -111,6 +111,10 @@ fn entry(server: &Directive, findings: &mut Findings) -> Option<(Value, Place)> 
         findings.differs(place, server.text(), advice);
         return None;
     }
+    if server.args.is_empty() {
+        findings.lost(place, server.text(), "it has no address");
+        return None;
+    }
     let address = address(server.arg(0), 80);
     let mut keys = vec![("address".to_owned(), Value::Text(address.clone()))];
     let mut number = |name: &str, ours: &str, none: &str| {
@@ -126,7 +130,7 @@ fn entry(server: &Directive, findings: &mut Findings) -> Option<(Value, Place)> 
     if server.has("backup") {
         keys.push(("backup".to_owned(), Value::plain(true)));
     }
-    for arg in &server.args[1..] {
+    for arg in server.args.iter().skip(1) {
         let name = arg.split('=').next().unwrap_or_default();
         if ["route", "service", "drain"].contains(&name) {
             findings.lost(place, arg, "no counterpart for a single server");
