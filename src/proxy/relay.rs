@@ -100,8 +100,7 @@ impl Relay {
             self.replay(Side::Client, cx, now);
             self.replay(Side::Backend, cx, now);
         }
-        if let Some(asked) = self.account.live().take_calls() {
-            self.account.live().register(cx.waker());
+        if let Some(asked) = self.account.live().take_calls(cx.waker()) {
             self.heed(asked, now);
         }
         let rests = Side::BOTH.map(|side| self.pump(side, cx, now) == Pumped::Rests);

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Instant;
 
 use futures_util::task::AtomicWaker;
@@ -80,8 +81,7 @@ impl Live {
         self.server.session_sent_away();
         calls.ordered = Some(reason);
         calls.news.order = Some(reason);
-        drop(calls);
-        self.call();
+        self.call(calls);
         true
     }
 
@@ -92,13 +92,17 @@ impl Live {
 
     /// Shows its frames from now on. Who watched before is replaced.
     pub fn tap(&self, tap: Tap) {
-        lock(&self.calls).news.tap = Some(Box::new(tap));
-        self.call();
+        let mut calls = lock(&self.calls);
+        calls.news.tap = Some(Box::new(tap));
+        self.call(calls);
     }
 
-    fn call(&self) {
+    /// Wakes the session before its calls are unlocked: one that saw the call and took it before it
+    /// was woken would lose its waker to that, and the next call would wake nobody.
+    fn call(&self, calls: MutexGuard<'_, Calls>) {
         self.called.store(true, Relaxed);
         self.waker.wake();
+        drop(calls);
     }
 
     /// Data messages that it has relayed so far, to the backend and to the client.
@@ -117,13 +121,16 @@ impl Live {
         self.bytes.each_ref().map(|bytes| bytes.load(Relaxed))
     }
 
-    /// What was asked of it since the last call. The session's task asks at each wake-up.
-    pub fn take_calls(&self) -> Option<Asked> {
+    /// What was asked of it since the last call. The session's task asks at each wake-up; this is its
+    /// waker for what is asked next.
+    pub fn take_calls(&self, waker: &Waker) -> Option<Asked> {
         if !self.called.load(Relaxed) {
             return None;
         }
+        let mut calls = lock(&self.calls);
+        self.waker.register(waker);
         self.called.store(false, Relaxed);
-        Some(std::mem::take(&mut lock(&self.calls).news))
+        Some(std::mem::take(&mut calls.news))
     }
 
     /// Publishes what the session has relayed so far, for itself and for its route. Only the
@@ -157,7 +164,7 @@ impl Live {
     }
 
     /// Whose task an order wakes.
-    pub fn register(&self, waker: &std::task::Waker) {
+    pub fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }
 }
