@@ -95,8 +95,13 @@ fn bearer<B>(request: &Request<B>) -> Option<&[u8]> {
     (first.trim() == BEARER).then(|| token.trim().as_bytes())
 }
 
-/// Browsers name the page's origin with every WebSocket and every call that changes something.
+/// Browsers name the page's origin with every WebSocket and every call that changes something, and
+/// with any other call at least whether it comes from another site (W3C Fetch Metadata).
 fn is_same_origin<B>(request: &Request<B>) -> bool {
+    let site = request.headers().get("sec-fetch-site");
+    if site.is_some_and(|site| site != "same-origin" && site != "none") {
+        return false;
+    }
     let Some(origin) = request.headers().get(ORIGIN) else {
         return true;
     };
@@ -205,5 +210,22 @@ mod tests {
             assert_eq!(from(origin, Need::Host), None, "{origin}");
         }
         assert_eq!(from("http://localhost:9900", Need::Token), None);
+    }
+
+    /// An image or a script of another site's page asks without an origin.
+    #[test]
+    fn what_another_site_embeds_may_neither_write_nor_watch() {
+        let from = |site, need| {
+            let fields = [("host", "localhost:9900"), ("sec-fetch-site", site)];
+            status(need, &fields, None)
+        };
+        for site in ["cross-site", "same-site", ""] {
+            assert_eq!(from(site, Need::Token), REFUSED, "{site}");
+            assert_eq!(from(site, Need::SameOrigin), REFUSED, "{site}");
+            assert_eq!(from(site, Need::Host), None, "{site}");
+        }
+        for site in ["same-origin", "none"] {
+            assert_eq!(from(site, Need::Token), None, "{site}");
+        }
     }
 }

@@ -359,6 +359,22 @@ fn listener(proxy: &Proxy<'_>, binds: &[(String, &Line)], draft: &mut Draft) -> 
         several => Value::texts(several.iter().map(|(bind, _)| bind)),
     };
     table.set("bind", bind, &line.place);
+    if line.has("interface") {
+        let advice = "a listener has addresses; bind the one of that interface";
+        draft.findings.lost(&line.place, "bind … interface", advice);
+    }
+    if let Some(mode) = line.after("mode") {
+        table.set("socket_mode", format!("0{mode}"), &line.place);
+    }
+    if ["user", "uid", "group", "gid"]
+        .iter()
+        .any(|word| line.has(word))
+    {
+        let advice = "a socket belongs to the process's user; see socket_mode";
+        draft
+            .findings
+            .differs(&line.place, "bind … user or group", advice);
+    }
     if line.has("accept-proxy") {
         table.set("proxy_protocol", "require", &line.place);
         let findings = &mut draft.findings;

@@ -194,7 +194,7 @@ const NEEDLESS_FAMILIES: [&str; 12] = [
     "worker_",
 ];
 
-const LOST: [(&[&str], &str); 15] = [
+const LOST: [(&[&str], &str); 16] = [
     (
         &[
             "root",
@@ -218,6 +218,10 @@ const LOST: [(&[&str], &str); 15] = [
             "proxy_pass_header",
         ],
         "fields of responses are not changed; set them in the backend",
+    ),
+    (
+        &["limit_except"],
+        "a route does not look at the method; let the backend refuse those that are not meant",
     ),
     (
         &["auth_basic*", "auth_request*", "auth_jwt*"],
@@ -270,12 +274,7 @@ const LOST: [(&[&str], &str); 15] = [
         "there is no scripting; do it in the backend",
     ),
     (
-        &[
-            "limit_rate*",
-            "limit_conn_status",
-            "limit_req_status",
-            "limit_except",
-        ],
+        &["limit_rate*", "limit_conn_status", "limit_req_status"],
         "a client over its limit gets 429; rates of a session are in [route.websocket]",
     ),
     (
