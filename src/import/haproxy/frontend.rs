@@ -129,7 +129,7 @@ impl Routes<'_, '_> {
             // What came over https is there already.
             found.tls = Some(false);
         }
-        for mut route in self.routes(&found, &line.place) {
+        for mut route in self.routes(&found, status >= 400, &line.place) {
             match key {
                 "redirect" => route.set("redirect", "https", &line.place),
                 _ => route.set("respond", Value::plain(status), &line.place),
@@ -182,7 +182,8 @@ impl Routes<'_, '_> {
             self.draft.findings.lost(&line.place, line.text(), advice);
             return;
         }
-        for mut route in self.routes(found, &line.place) {
+        let refuses = self.rules.refuses(found);
+        for mut route in self.routes(found, refuses, &line.place) {
             if found.websocket == Some(true) {
                 let advice = "a plain request there gets 426; it went to another backend";
                 self.draft
@@ -222,7 +223,7 @@ impl Routes<'_, '_> {
     }
 
     /// A route for each path of a match, on the listeners it fits.
-    fn routes(&mut self, found: &Match, place: &Place) -> Vec<Table> {
+    fn routes(&mut self, found: &Match, refuses: bool, place: &Place) -> Vec<Table> {
         let fits = |listener: &&Listener| found.tls.is_none_or(|tls| tls == listener.tls);
         let on: Vec<&str> = self
             .listeners
@@ -262,11 +263,14 @@ impl Routes<'_, '_> {
                 route.set("path", path.to_string(), place);
             }
             if path.ends_inside_a_segment() && *path != PathRule::root() {
+                let what = format!("path_beg {path}");
                 let advice =
                     format!("takes whole segments: not what merely begins alike, such as {path}x");
-                self.draft
-                    .findings
-                    .differs(place, format!("path_beg {path}"), advice);
+                // What a refusal no longer covers is open.
+                match refuses {
+                    true => self.draft.findings.lost(place, what, advice),
+                    false => self.draft.findings.differs(place, what, advice),
+                }
             }
             routes.push(route);
         }

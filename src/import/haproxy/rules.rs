@@ -116,6 +116,12 @@ impl Rules {
         access::write(&in_order(&concerned, findings), route, findings);
     }
 
+    /// Whether such requests are refused to anybody for their path.
+    pub fn refuses(&self, found: &Match) -> bool {
+        let same_paths = |refusal: &Refusal| refusal.scope.paths == found.paths;
+        found.paths.is_some() && self.addresses.iter().any(same_paths)
+    }
+
     /// Tells of refusals that no route is about.
     pub fn tell(&self, findings: &mut Findings) {
         let is_lost = |refusal: &&Refusal| matches!(refusal.fate, Fate::Unsaid | Fate::Missed);

@@ -343,22 +343,25 @@ fn gather<'a>(scope: &Scope<'a>, found: &mut Vec<Location<'a>>, draft: &mut Draf
                 .lost(place, &text, "no request can have this path");
             continue;
         }
-        let on_border = "takes whole segments: not what merely begins alike, such as";
+        // What a refusal no longer covers is open; anything else is merely found elsewhere.
+        let refuses = refuses(&inner);
+        let mut narrows = |advice: &str| match refuses {
+            true => draft.findings.lost(place, &text, advice),
+            false => draft.findings.differs(place, &text, advice),
+        };
         for path in paths.iter().filter(|path| path.ends_inside_a_segment()) {
-            draft
-                .findings
-                .differs(place, &text, format!("{on_border} {path}x"));
+            narrows(&format!(
+                "takes whole segments: not what merely begins alike, such as {path}x"
+            ));
+        }
+        if text.contains("~*") {
+            narrows("paths are compared with their case");
         }
         if let ("", Some(PathRule::Prefix(path))) = (directive.arg(1), paths.first())
             && let Some(bare) = path.strip_suffix('/').filter(|bare| !bare.is_empty())
         {
             let advice = format!("nginx sends {bare} on to {path}; here it is another path");
             draft.findings.differs(place, &text, advice);
-        }
-        if text.contains("~*") {
-            draft
-                .findings
-                .differs(place, &text, "paths are compared with their case");
         }
         found.push(Location {
             order,
@@ -368,6 +371,13 @@ fn gather<'a>(scope: &Scope<'a>, found: &mut Vec<Location<'a>>, draft: &mut Draf
             text,
         });
     }
+}
+
+/// Whether a location turns anybody away.
+fn refuses(location: &Scope<'_>) -> bool {
+    let answers = location.block().iter().filter(|d| d.name == "return");
+    let mut refusals = answers.filter(|d| d.arg(0).starts_with('4'));
+    !location.either(&["allow", "deny"]).is_empty() || refusals.next().is_some()
 }
 
 fn chosen_by(location: &Directive) -> Option<(Order, Vec<PathRule>)> {
