@@ -195,7 +195,7 @@ pub(super) static LOG: Section<Log> = Section::new(&[
     key!("format" => format, Words(&[
         ("text", Word::Is(LogFormat::Text)),
         ("json", Word::Is(LogFormat::Json)),
-    ]), Acts, "For people or for machines."),
+    ]), Restart, "For people or for machines."),
     key!("access" => access, LogTarget, Acts, "Where the access log goes, as JSON lines."),
 ]);
 

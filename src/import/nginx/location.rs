@@ -136,6 +136,12 @@ impl<'h> Routes<'h> {
             route.set("respond", Value::plain(404), &internal.place);
         } else if let Some(answer) = of("return") {
             respond(answer, &mut route, draft);
+        } else if let Some(guard) = lost_guard(scope) {
+            // Without its guard it would be open to everybody.
+            route.comment("its guard is not to be had here: 403 until there is another");
+            route.set("respond", Value::plain(403), &guard.place);
+            let advice = "who may come in is asked of nobody any more, so a route answers 403";
+            draft.findings.lost(&guard.place, guard.text(), advice);
         } else if let Some(directive) = of("proxy_pass") {
             self.pass(directive, location, path, &mut route, draft);
         } else {
@@ -371,6 +377,25 @@ fn gather<'a>(scope: &Scope<'a>, found: &mut Vec<Location<'a>>, draft: &mut Draf
             text,
         });
     }
+}
+
+/// What decides who may come in, where that can't be said here.
+fn lost_guard<'a>(scope: &Scope<'a>) -> Option<&'a Directive> {
+    const GUARDS: [&str; 6] = [
+        "auth_basic",
+        "auth_request",
+        "auth_jwt",
+        "limit_except",
+        "secure_link",
+        "valid_referers",
+    ];
+    let in_force = GUARDS.iter().find_map(|name| scope.one(name));
+    let guard = in_force.filter(|guard| guard.arg(0) != "off");
+    let refuses = |d: &&Directive| {
+        let mut answers = d.block.iter().filter(|inner| inner.name == "return");
+        d.name == "if" && answers.any(|answer| answer.arg(0).starts_with('4'))
+    };
+    guard.or_else(|| scope.block().iter().find(refuses))
 }
 
 /// Whether a location turns anybody away.

@@ -101,7 +101,7 @@ impl Jwt {
     /// RFC 7519 sections 4.1.4 to 4.1.6; when the token ends.
     fn check_time(&self, claims: &Claims, now: Duration) -> Result<Duration, TokenFault> {
         let moment = |name| claims.seconds(name).map(|it| it.map(Duration::from_secs));
-        let expires = moment("exp")?.ok_or(TokenFault::Expired)?;
+        let expires = moment("exp")?.ok_or(TokenFault::Endless)?;
         if expires <= now {
             return Err(TokenFault::Expired);
         }

@@ -71,6 +71,8 @@ pub enum TokenFault {
     Signature,
     #[error("token expired")]
     Expired,
+    #[error("token has no exp")]
+    Endless,
     #[error("token not valid yet")]
     Early,
     #[error("token of another issuer")]
