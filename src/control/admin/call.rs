@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::config::{defaults, duration};
+use crate::logic::request::percent;
 
 use super::answer::Fault;
 
@@ -75,27 +76,9 @@ pub(super) fn names(pattern: &str, path: &str) -> Option<Vec<String>> {
     }
 }
 
-/// A text with its percent-encoding undone; what is none stays as it is.
+/// A text with its percent-encoding undone.
 fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let escaped = (byte == b'%')
-            .then(|| after.get(..2).and_then(hex))
-            .flatten();
-        bytes.push(escaped.unwrap_or(byte));
-        rest = if escaped.is_some() {
-            &after[2..]
-        } else {
-            after
-        };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn hex(digits: &[u8]) -> Option<u8> {
-    let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits)?;
-    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    String::from_utf8_lossy(&percent::decoded(text)).into_owned()
 }
 
 #[cfg(test)]
@@ -114,19 +97,6 @@ mod tests {
             "/",
         ] {
             assert_eq!(names(pattern, path), None, "{path}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_escape_stays_as_it_is() {
-        for (text, expected) in [
-            ("%2Fx", "/x"),
-            ("100%", "100%"),
-            ("%zz", "%zz"),
-            ("%+1", "%+1"),
-            ("a+b", "a+b"),
-        ] {
-            assert_eq!(decoded(text), expected, "{text}");
         }
     }
 

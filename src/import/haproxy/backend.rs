@@ -1,5 +1,6 @@
 //! Backends, and the server side of `listen`, as upstreams.
 
+use super::address;
 use super::proxy::Proxy;
 use super::read::{Kind, Line};
 use super::units::time;
@@ -138,7 +139,7 @@ fn entry(server: &Server<'_>, findings: &mut Findings) -> Option<(Value, Place)>
         findings.differs(place, server.line.text(), advice);
         return None;
     }
-    let Some(address) = address(server.line.word(2)) else {
+    let Some(address) = address::read(server.line.word(2)).map(|it| it.to_string()) else {
         findings.lost(place, server.line.text(), "write an address with a port");
         return None;
     };
@@ -162,25 +163,6 @@ fn entry(server: &Server<'_>, findings: &mut Findings) -> Option<(Value, Place)>
         _ => Value::Inline(keys),
     };
     Some((entry, place.clone()))
-}
-
-/// `10.0.0.1:80`, `unix@/run/app.sock`, `/run/app.sock`, `ipv4@10.0.0.1:80`.
-fn address(text: &str) -> Option<String> {
-    let text = ["ipv4@", "ipv6@", "tcp@", "tcp4@", "tcp6@"]
-        .iter()
-        .find_map(|family| text.strip_prefix(family))
-        .unwrap_or(text);
-    let path = text.strip_prefix("unix@").unwrap_or(text);
-    if path.starts_with('/') {
-        return Some(format!("unix:{path}"));
-    }
-    let (host, port) = text.rsplit_once(':')?;
-    port.parse::<u16>().ok()?;
-    match host.matches(':').count() {
-        0 => Some(text.to_owned()),
-        _ if host.starts_with('[') => Some(text.to_owned()),
-        _ => Some(format!("[{host}]:{port}")),
-    }
 }
 
 fn timing(proxy: &Proxy<'_>, table: &mut Table) {

@@ -1,8 +1,10 @@
 //! Frontends, and the client side of `listen`, as listeners and routes.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 use super::acl::{Acls, Match};
+use super::address::{self, Address};
 use super::proxy::Proxy;
 use super::read::{Kind, Line};
 use super::rules::{self, Rules};
@@ -326,7 +328,7 @@ fn listeners(proxy: &Proxy<'_>, draft: &mut Draft) -> Vec<Listener> {
         let at = if line.word(0) == "bind" { 1 } else { 2 };
         let options = line.words.get(at + 1..).unwrap_or_default().join(" ");
         for text in line.word(at).split(',') {
-            let Some(bind) = address(text) else {
+            let Some(bind) = bindable(text) else {
                 let advice = "write an IP address and one port";
                 draft.findings.lost(&line.place, line.text(), advice);
                 continue;
@@ -407,24 +409,17 @@ fn listener(proxy: &Proxy<'_>, binds: &[(String, &Line)], draft: &mut Draft) -> 
     Listener { name, tls }
 }
 
-/// `:80`, `*:80`, `10.0.0.1:80`, `[::]:80`, `:::80`, `unix@/path`, `/path`.
-fn address(text: &str) -> Option<String> {
-    let text = ["ipv4@", "ipv6@"]
-        .iter()
-        .find_map(|family| text.strip_prefix(family))
-        .unwrap_or(text);
-    let path = text.strip_prefix("unix@").unwrap_or(text);
-    if path.starts_with('/') {
-        return Some(format!("unix:{path}"));
-    }
-    let (host, port) = text.rsplit_once(':')?;
-    let port: u16 = port.parse().ok()?;
-    let host = match host {
-        "" | "*" => "0.0.0.0".to_owned(),
-        "localhost" => "127.0.0.1".to_owned(),
-        host if host.contains(':') && !host.starts_with('[') => format!("[{host}]"),
-        host => host.to_owned(),
+/// An address to listen on; a name is none.
+fn bindable(text: &str) -> Option<String> {
+    let (host, port) = match address::read(text)? {
+        Address::Tcp(host, port) => (host, port),
+        unix @ Address::Unix(_) => return Some(unix.to_string()),
+    };
+    let host = match host.as_str() {
+        "" | "*" => "0.0.0.0",
+        "localhost" => "127.0.0.1",
+        host => host,
     };
     let bind = format!("{host}:{port}");
-    bind.parse::<std::net::SocketAddr>().ok().map(|_| bind)
+    bind.parse::<SocketAddr>().is_ok().then_some(bind)
 }

@@ -1,6 +1,7 @@
 //! HAProxy: `haproxy.cfg`.
 
 pub mod acl;
+pub mod address;
 pub mod backend;
 pub mod frontend;
 pub mod proxy;

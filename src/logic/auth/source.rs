@@ -1,9 +1,9 @@
 //! Where a token stands in a request, and how it is taken out of what goes on.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::TokenFault;
+use crate::logic::request::percent::decoded;
 use crate::logic::request::{Fields, Request, list};
 use crate::logic::websocket::handshake::Offer;
 
@@ -136,25 +136,6 @@ fn cut_from_query(query: &str, name: &str) -> (Vec<Vec<u8>>, Option<String>) {
     }
     let rest = rest.join("&");
     (tokens, Some(rest).filter(|rest| !rest.is_empty()))
-}
-
-/// Without percent encoding; what only looks like it stays.
-fn decoded(text: &str) -> Cow<'_, [u8]> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text.as_bytes());
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let escaped = (*first == b'%').then(|| tail.get(..2)).flatten();
-        let byte = escaped
-            .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-            .and_then(|digits| str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &tail[2..] } else { tail };
-    }
-    bytes.into()
 }
 
 fn is_parameter_name(name: &str) -> bool {

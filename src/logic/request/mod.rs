@@ -15,6 +15,7 @@ pub mod list;
 pub mod malformed;
 pub mod origin;
 pub mod path;
+pub mod percent;
 pub mod syntax;
 #[cfg(test)]
 pub(crate) mod testing;
