@@ -1,13 +1,13 @@
 //! What a relayed session holds and what it reports: its places, its registry entry, its figures.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use prometheus::IntGauge;
 use tracing::debug;
 
 use crate::logic::reason::CloseCode;
-use crate::logic::websocket::{End, Pair, Session, Side};
+use crate::logic::websocket::{End, Session, Side};
 use crate::runtime::workers::Presence;
 use crate::state::registry::{Entry, Live};
 use crate::state::route::RoutePlace;
@@ -29,8 +29,6 @@ pub struct Account {
     pub place: RoutePlace,
     /// The place of the client's connection.
     pub presence: Presence,
-    /// The round trips reported last.
-    pub ping_rtt: Pair<Option<Duration>>,
     /// What the access log's last line says again; nothing where the log was off.
     pub access: Option<Box<Opened>>,
     /// Its span, where it is traced.
@@ -44,13 +42,11 @@ impl Account {
     }
 
     /// Publishes what the session has relayed and measured so far.
-    pub fn publish(&mut self, session: &Session) {
-        self.entry.live().publish(session.tally());
+    pub fn publish(&self, session: &mut Session) {
+        self.live().publish(session.tally());
         for side in Side::BOTH {
-            let rtt = session.ping_rtt(side);
-            if let Some(took) = rtt.filter(|_| rtt != self.ping_rtt[side]) {
+            if let Some(took) = session.take_ping_rtt(side) {
                 self.live().route.figures.ping_rtt(side, took);
-                self.ping_rtt[side] = rtt;
             }
         }
     }

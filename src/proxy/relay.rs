@@ -13,7 +13,7 @@ use tokio::time::Sleep;
 
 use crate::logic::reason::EndReason;
 use crate::logic::websocket::frame::Header;
-use crate::logic::websocket::{End, Output, Session, Side};
+use crate::logic::websocket::{End, Output, Pair, Session, Side};
 use crate::state::registry::Asked;
 
 use super::account::Account;
@@ -31,10 +31,14 @@ pub struct Relay {
     client: Half,
     backend: Half,
     timer: Option<Pin<Box<Sleep>>>,
+    /// When it fires.
+    armed: Option<Instant>,
     account: Account,
     /// Somebody watches.
     tail: Option<Box<Tail>>,
     park_limit: usize,
+    /// What came behind the heads, until it has been passed on.
+    early: Option<Box<Pair<Bytes>>>,
     started: bool,
     ended: bool,
 }
@@ -53,7 +57,6 @@ enum Pumped {
 struct Half {
     stream: Option<Stream>,
     parked: Parked,
-    early: Bytes,
     /// The TLS layer holds bytes that the socket did not take.
     unflushed: bool,
     /// It takes nothing more; what is written to it is dropped.
@@ -80,14 +83,21 @@ impl Relay {
         account: Account,
         park_limit: usize,
     ) -> Self {
+        let came_early = !client_early.is_empty() || !backend_early.is_empty();
+        let early = came_early.then_some(Pair {
+            client: client_early,
+            backend: backend_early,
+        });
         Self {
             session,
-            client: Half::new(client, client_early),
-            backend: Half::new(backend, backend_early),
+            client: Half::new(client),
+            backend: Half::new(backend),
             timer: None,
+            armed: None,
             account,
             tail: None,
             park_limit,
+            early: early.map(Box::new),
             started: false,
             ended: false,
         }
@@ -97,8 +107,10 @@ impl Relay {
         if !self.started {
             self.started = true;
             self.account.live().register(cx.waker());
-            self.replay(Side::Client, cx, now);
-            self.replay(Side::Backend, cx, now);
+            if let Some(early) = self.early.take() {
+                self.replay(Side::Client, &early.client, cx, now);
+                self.replay(Side::Backend, &early.backend, cx, now);
+            }
         }
         if let Some(asked) = self.account.live().take_calls(cx.waker()) {
             self.heed(asked, now);
@@ -208,8 +220,7 @@ impl Relay {
     }
 
     /// Passes on what came behind a head, as if it had been read now.
-    fn replay(&mut self, from: Side, cx: &mut Context<'_>, now: Instant) {
-        let early = std::mem::take(&mut self.half(from).early);
+    fn replay(&mut self, from: Side, early: &[u8], cx: &mut Context<'_>, now: Instant) {
         for piece in early.chunks(SCRATCH_BYTES) {
             scratch::with(|scratch| {
                 scratch[Session::HEADROOM..][..piece.len()].copy_from_slice(piece);
@@ -312,19 +323,22 @@ impl Relay {
     /// Arms the timer for the session's deadline. A timer that stands earlier is left: it fires,
     /// finds nothing to do and is armed again, so traffic costs no timer work.
     fn arm(&mut self, cx: &mut Context<'_>, now: Instant) {
-        let Some(deadline) = self.session.deadline().map(tokio::time::Instant::from_std) else {
+        let Some(deadline) = self.session.deadline() else {
             return;
         };
-        match &mut self.timer {
-            None => self.timer = Some(Box::pin(tokio::time::sleep_until(deadline))),
-            Some(timer) if timer.deadline() > deadline || timer.deadline().into_std() <= now => {
-                timer.as_mut().reset(deadline);
-            }
-            Some(_) => return,
-        }
-        if let Some(timer) = &mut self.timer
-            && timer.as_mut().poll(cx).is_ready()
+        if self
+            .armed
+            .is_some_and(|fires| now < fires && fires <= deadline)
         {
+            return;
+        }
+        self.armed = Some(deadline);
+        let deadline = deadline.into();
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        timer.as_mut().reset(deadline);
+        if timer.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();
         }
     }
@@ -336,7 +350,7 @@ impl Relay {
 
     fn settle_account(&mut self, end: &End, now: Instant) {
         self.ended = true;
-        self.account.publish(&self.session);
+        self.account.publish(&mut self.session);
         self.account.closed(&self.session, end, now);
         if let Some(tail) = self.tail.take() {
             tail.into_tap().ended(end);
@@ -383,12 +397,10 @@ impl Drop for Relay {
 }
 
 impl Half {
-    fn new(stream: Stream, early: Bytes) -> Self {
-        let stream = Some(stream);
+    fn new(stream: Stream) -> Self {
         Self {
-            stream,
+            stream: Some(stream),
             parked: Parked::default(),
-            early,
             unflushed: false,
             deaf: false,
             weighed: 0,

@@ -10,7 +10,7 @@ use crate::logic::refusal::{BackendFault, Refusal};
 use crate::logic::request::Outbound;
 use crate::logic::request::to_client::write_switching;
 use crate::logic::websocket::handshake::{Agreed, Offer, verify};
-use crate::logic::websocket::{Extensions, Pair, Session};
+use crate::logic::websocket::{Extensions, Session};
 use crate::state::route::RoutePlace;
 use crate::state::server::Phase;
 
@@ -157,7 +157,6 @@ impl Errand {
             ticket: reached.ticket,
             place,
             presence: client.presence,
-            ping_rtt: Pair::default(),
         };
         account.opened(self.received);
         let client_end = (client.stream, client.inbox.take());

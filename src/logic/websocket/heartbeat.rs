@@ -14,6 +14,8 @@ pub(super) struct Heartbeat {
     /// Probes so far.
     probes: u32,
     rtt_micros: Option<u32>,
+    /// Nobody has asked for the last round trip yet.
+    rtt_is_news: bool,
 }
 
 /// How often a peer is pinged and how long it may take to answer.
@@ -31,6 +33,7 @@ impl Heartbeat {
             wanted: false,
             probes: 0,
             rtt_micros: None,
+            rtt_is_news: false,
         }
     }
 
@@ -88,6 +91,7 @@ impl Heartbeat {
         {
             let micros = now.saturating_duration_since(probed).as_micros();
             self.rtt_micros = Some(u32::try_from(micros).unwrap_or(u32::MAX));
+            self.rtt_is_news = true;
         }
     }
 
@@ -100,6 +104,13 @@ impl Heartbeat {
     pub(super) fn rtt(&self) -> Option<Duration> {
         self.rtt_micros
             .map(|micros| Duration::from_micros(u64::from(micros)))
+    }
+
+    /// The same, once for each.
+    pub(super) fn take_rtt(&mut self) -> Option<Duration> {
+        std::mem::take(&mut self.rtt_is_news)
+            .then(|| self.rtt())
+            .flatten()
     }
 
     /// When the probe went out that nothing has been heard since.

@@ -230,6 +230,11 @@ impl Session {
         self.peers[side].heartbeat.rtt()
     }
 
+    /// The same, once for each ping.
+    pub fn take_ping_rtt(&mut self, side: Side) -> Option<Duration> {
+        self.peers[side].heartbeat.take_rtt()
+    }
+
     /// For somebody who follows what comes from that side and passes, from here on.
     pub const fn trail(&self, from: Side) -> Trail {
         match from {

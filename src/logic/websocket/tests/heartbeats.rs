@@ -29,6 +29,11 @@ fn a_silent_client_is_pinged_and_its_pong_goes_no_further() {
         rig.session.ping_rtt(Client),
         Some(Duration::from_millis(120))
     );
+    assert_eq!(
+        rig.session.take_ping_rtt(Client),
+        Some(Duration::from_millis(120))
+    );
+    assert_eq!(rig.session.take_ping_rtt(Client), None, "told once");
     assert_eq!(rig.session.tally().client.pong, 0);
     rig.wait_secs(30);
     assert_eq!(rig.pings(Client).len(), 2);
