@@ -5,13 +5,12 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tidegate::logic::request::head::head_end;
 use tidegate::logic::request::to_client::write_switching;
 use tidegate::logic::request::{
     Client, Outbound, Proof, Request, RequestHead, ResponseHead, Scheme,
 };
-use tidegate::logic::route::{HostPattern, PathPattern, Table};
 use tidegate::logic::websocket::handshake::{Offer, Strictness, verify};
 
 /// What a browser sends.
@@ -57,23 +56,6 @@ fn handshakes(c: &mut Criterion) {
     group.finish();
 }
 
-fn routes(c: &mut Criterion) {
-    let mut group = c.benchmark_group("route");
-    for count in [1, 100, 100_000] {
-        let mut table = Table::default();
-        for index in 0..count {
-            let host = HostPattern::parse(&format!("tenant-{index}.example.com")).expect("a host");
-            let path = PathPattern::parse("/chat").expect("a path");
-            table.add(index, &[host], &path);
-        }
-        let host = format!("tenant-{}.example.com", count - 1);
-        group.bench_function(BenchmarkId::new("find", count), |b| {
-            b.iter(|| table.find(black_box(&host), black_box("/chat/room/1")));
-        });
-    }
-    group.finish();
-}
-
 fn checked(bytes: &'static [u8]) -> Request {
     let end = head_end(bytes, 0, 16 * 1024)
         .expect("good bytes")
@@ -112,5 +94,5 @@ fn to_client(bytes: &'static [u8], offer: &Offer) -> Vec<u8> {
     wire
 }
 
-criterion_group!(benches, handshakes, routes);
+criterion_group!(benches, handshakes);
 criterion_main!(benches);
