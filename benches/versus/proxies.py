@@ -98,6 +98,8 @@ class Proxy:
     name = ""
     binary = ""
     reload_signal = signal.SIGHUP
+    # Whether it only carries bytes: no TLS, no configuration, no bound on what it holds.
+    is_bare = False
 
     def __init__(self, folder, backends, certificate, key):
         self.folder = folder / self.name
@@ -125,6 +127,10 @@ class Proxy:
     @property
     def pid(self):
         return self.started.pid
+
+    def target(self, scenario):
+        """Where the scenario's load goes, and the process that is accounted; None where it can't be borne."""
+        return (self.tls if scenario.secure else self.plain), self.pid
 
     def reload(self):
         os.kill(self.pid, self.reload_signal)
@@ -275,6 +281,54 @@ address = "127.0.0.1:{self.tls}"
             + cluster("Flood", "/flood", [self.backends.flood]),
         )
         return ["sozu", "start", "-c", path]
+
+
+class Limit(Proxy):
+    """A relay that looks at nothing: what no proxy on epoll can go below. Where bytes go is all it knows,
+    so pushes have a relay of their own."""
+
+    name = "limit"
+    is_bare = True
+    source = Path(__file__).parent / "limit"
+    folder_built = Path(__file__).resolve().parents[2] / "target/versus"
+
+    @classmethod
+    def installed(cls):
+        if not shutil.which("cargo"):
+            return False
+        build = ["cargo", "build", "--quiet", "--release", "--locked"]
+        manifest = ["--manifest-path", cls.source / "Cargo.toml", "--target-dir", cls.folder_built]
+        subprocess.run([*build, *manifest], check=True)
+        return True
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.push, self.pushing = free_port(), None
+
+    def start(self):
+        super().start()
+        command = self.relay(self.push, self.backends.push)
+        self.pushing = Started(command, self.push, self.folder / "push.log")
+
+    def stop(self):
+        super().stop()
+        if self.pushing:
+            self.pushing.stop()
+        self.pushing = None
+
+    def target(self, scenario):
+        if scenario.secure:
+            return None
+        return (self.push, self.pushing.pid) if scenario.path == "/push" else (self.plain, self.pid)
+
+    def version(self):
+        return "of " + output("rustc", "--version").rpartition(" (")[0]
+
+    def command(self):
+        return self.relay(self.plain, *self.backends.echo)
+
+    def relay(self, port, *backends):
+        return [self.folder_built / "release/limit", port, 2, *backends]
 
 
 class Tidegate(Proxy):

@@ -21,12 +21,17 @@ class Scenario:
     fresh: bool = False
     extra: tuple = ()
     connect_rate: str = "max"
+    # What the figure is multiplied with to be in the unit.
+    factor: float = 1
 
 
 CPU = ("cpu_us_per_message",)
 BULK = ("cpu_s_per_gigabyte",)
 OPENING = ("cpu_us_per_handshake",)
 MEMORY = ("memory_open", "bytes_per_connection")
+CORES = ("cpu_cores",)
+# How much more a message may cost over the most sessions than over the fewest: the noise.
+MOST_SLOPE = 1.10
 
 
 def scenarios(sessions, tls_sessions):
@@ -46,6 +51,8 @@ def scenarios(sessions, tls_sessions):
                  connect_rate="2000/s"),
         Scenario("idle-tls", "idle TLS session: PSS", size, MEMORY, idle_tls, "", 10500,
                  secure=True, fresh=True, connect_rate="1000/s"),
+        Scenario("idle-cpu", "1,000 idle sessions: CPU", "ms/s", CORES, idle, "", 0.1,
+                 connect_rate="2000/s", factor=1e6 / sessions),
         Scenario("rate", "1,000 connections, 10k/s: per round trip", us, CPU, rate, "nginx", 0.90),
         Scenario("closed-1", "closed loop, 1 in flight: per message", us, CPU, one, "nginx", 0.97),
         Scenario("closed-8", "closed loop, 8 in flight: per message", us, CPU, eight, "nginx", 0.92),
