@@ -1,11 +1,14 @@
-//! The listening sockets in force, and the tasks that accept from them.
+//! The listening sockets in force, and the tasks that accept from them, on a worker.
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
@@ -21,10 +24,15 @@ use super::upgrade::Offer;
 
 type Key = (Arc<str>, Endpoint);
 
+/// How long a worker may take to let go of a socket.
+const CLOSING_TIME: Duration = Duration::from_secs(1);
+
 /// All listening sockets, by listener and configured address.
 #[derive(Debug)]
 pub struct Listeners {
     accepting: HashMap<Key, Accepting>,
+    /// What accepted from sockets that are not in force any more.
+    closing: Vec<JoinHandle<()>>,
     inherited: Inherited,
     workers: Arc<Workers>,
     capacity: Capacity,
@@ -71,6 +79,7 @@ impl Listeners {
     ) -> Self {
         Self {
             accepting: HashMap::new(),
+            closing: Vec::new(),
             inherited,
             workers,
             capacity,
@@ -112,14 +121,11 @@ impl Listeners {
 
     /// Accepts from what was bound, and closes what is no longer wanted.
     pub fn put_in_force(&mut self, bound: Bound) {
-        self.accepting.retain(|key, accepting| {
-            let stays = bound.wanted.iter().any(|wanted| wanted.key == *key);
-            if !stays {
-                accepting.task.abort();
-                info!(listener = %key.0, address = %accepting.socket.endpoint(), "closed");
-            }
-            stays
-        });
+        let goes = |key: &Key, _: &mut Accepting| bound.wanted.iter().all(|it| it.key != *key);
+        for (key, accepting) in self.accepting.extract_if(goes) {
+            info!(listener = %key.0, address = %accepting.socket.endpoint(), "closed");
+            self.closing.push(accepting.end());
+        }
         for (key, socket) in bound.sockets {
             info!(listener = %key.0, address = %socket.endpoint(), "listening");
             let accepting = self.accept(&key.0, socket);
@@ -174,9 +180,19 @@ impl Listeners {
     }
 
     /// Closes every socket; live connections stay.
-    pub fn close(&mut self) {
-        for (_, accepting) in self.accepting.drain() {
-            accepting.task.abort();
+    pub async fn close(&mut self) {
+        let accepting = self.accepting.drain();
+        self.closing
+            .extend(accepting.map(|(_, accepting)| accepting.end()));
+        self.closed().await;
+    }
+
+    /// Resolves when nothing is accepted any more from what is not in force.
+    pub async fn closed(&mut self) {
+        let ended = join_all(self.closing.drain(..));
+        // A worker that hangs must hold up neither a reload nor the end.
+        if timeout(CLOSING_TIME, ended).await.is_err() {
+            warn!("a worker does not let go of a listening socket");
         }
     }
 
@@ -221,7 +237,7 @@ impl Listeners {
             Arc::clone(&self.workers),
         );
         let name = Arc::clone(name);
-        let task = tokio::spawn(async move {
+        let task = self.workers.spawn_acceptor(async move {
             if let Err(error) = accepting.await {
                 error!(listener = %name, %error, "accepting ended");
             }
@@ -231,5 +247,13 @@ impl Listeners {
             in_clear,
             task,
         }
+    }
+}
+
+impl Accepting {
+    /// Accepts nothing more; resolves when the socket is let go of.
+    fn end(self) -> JoinHandle<()> {
+        self.task.abort();
+        self.task
     }
 }

@@ -182,7 +182,7 @@ impl Process {
         self.reload_requests.close();
         self.upgrade_requests.close();
         self.reloader.watching.abort_all();
-        self.reloader.listeners.close();
+        self.reloader.listeners.close().await;
         let within = self.shared.snapshot().config.server.upgrade_drain;
         let sessions = self.shared.registry.len();
         info!(
@@ -225,7 +225,7 @@ impl Process {
         self.manager.stopping(grace);
         self.shared.start_draining();
         self.reload_requests.close();
-        self.reloader.listeners.close();
+        self.reloader.listeners.close().await;
         // From here on nothing else sends sessions away.
         self.reloader.tending.abort_all();
         self.reloader.drains.stop_all();

@@ -207,6 +207,7 @@ impl Reloader {
         drop(before);
         // What they held of servers that went must be gone before those are forgotten.
         self.tending.shutdown().await;
+        self.listeners.closed().await;
         self.shared.servers.prune();
         self.tend(&snapshot);
         warn_of_insecure(&snapshot.config);

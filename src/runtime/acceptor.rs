@@ -1,4 +1,4 @@
-//! Accepts connections and hands each to the worker with the fewest live ones.
+//! Accepts connections, on a worker's thread, and hands each to the worker with the fewest live ones.
 //! Long-lived connections make the balance at accept time the balance for days.
 
 use std::io;
@@ -27,7 +27,7 @@ use super::workers::{Connection, Workers};
 
 /// How long the acceptor rests when the process is out of descriptors or memory.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
-/// Connections taken in one go before other control work gets its turn.
+/// Connections taken in one go before the sessions of the worker get their turn.
 const ACCEPT_BATCH: usize = 64;
 
 /// How much of its request a connection beyond the bound is heard.
@@ -96,7 +96,7 @@ impl Capacity {
     }
 
     /// Whether there is room for one more; waits for it where those beyond are not refused. Only
-    /// the acceptor, on one thread, takes room: a check and an add can't race.
+    /// acceptors, all on one thread, take room: a check and an add can't race.
     async fn has_room(&self) -> bool {
         self.tell_when_full();
         loop {

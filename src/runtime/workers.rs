@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use prometheus::IntGauge;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle as Task;
 use tracing::error;
 
 use crate::logic::endpoint::Ends;
@@ -83,6 +85,7 @@ impl Place<'_> {
 
 #[derive(Debug)]
 struct Worker {
+    runtime: Handle,
     connections: mpsc::Sender<Connection>,
     questions: mpsc::Sender<oneshot::Sender<()>>,
     live: IntGauge,
@@ -107,6 +110,15 @@ impl Workers {
             .map(start)
             .collect::<io::Result<_>>()?;
         Ok(Self { workers })
+    }
+
+    /// Runs what accepts connections, all of it on the first worker: a connection that stays there
+    /// wakes no other thread, and what is counted before an accept is still true after it.
+    ///
+    /// # Panics
+    /// When there are no workers.
+    pub fn spawn_acceptor(&self, acceptor: impl Future<Output = ()> + Send + 'static) -> Task<()> {
+        self.workers[0].runtime.spawn(acceptor)
     }
 
     /// Waits for room at the worker with the fewest live connections; `None` when it is gone.
@@ -161,24 +173,28 @@ impl Worker {
             .build()?;
         let (connections, mut queue) = mpsc::channel(HAND_OVER_QUEUE);
         let (questions, mut asked) = mpsc::channel::<oneshot::Sender<()>>(1);
-        let (stop, mut stopped) = oneshot::channel::<()>();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let handle = runtime.handle().clone();
         let work = async move {
             loop {
                 tokio::select! {
                     biased;
-                    _ = &mut stopped => return,
                     // Who asked may have stopped waiting.
                     Some(answer) = asked.recv() => drop(answer.send(())),
                     Some(connection) = queue.recv() => {
                         tokio::spawn(serve(index, connection));
                     }
+                    else => return,
                 }
             }
         };
+        // A task of its own: what wakes it from this thread wakes no thread.
+        runtime.spawn(work);
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
-            .spawn(move || runtime.block_on(work))?;
+            .spawn(move || runtime.block_on(async { drop(stopped.await) }))?;
         Ok(Self {
+            runtime: handle,
             connections,
             questions,
             live,
@@ -227,6 +243,18 @@ mod tests {
             slot,
             open,
         )
+    }
+
+    #[tokio::test]
+    async fn what_accepts_runs_on_the_first_worker() {
+        let ((_hang, until), (said, _hangs)) = (channel(), channel());
+        let workers = hanging(said, until);
+        let (tell, name) = oneshot::channel();
+        let name_of = || std::thread::current().name().map(str::to_owned);
+        let acceptor = async move { tell.send(name_of()).unwrap() };
+        workers.spawn_acceptor(acceptor).await.unwrap();
+        assert_eq!(name.await.unwrap().as_deref(), Some("worker-0"));
+        workers.stop();
     }
 
     #[tokio::test]
