@@ -90,7 +90,7 @@ fn to_client(bytes: &'static [u8], offer: &Offer) -> Vec<u8> {
     let head = ResponseHead::parse(Bytes::from_static(bytes), 100).expect("a head");
     let agreed = verify(&head, offer, Strictness::Strict).expect("a good answer");
     let mut wire = Vec::with_capacity(512);
-    write_switching(&head, offer, &agreed, &mut wire);
+    write_switching(&head, &agreed, &mut wire);
     wire
 }
 

@@ -62,6 +62,11 @@ pub async fn serve(context: Context, connection: Connection) {
         // Accepted in the instant in which a reload took its listener away.
         return;
     };
+    let inbox = match &listener.tls {
+        // TLS reads for itself.
+        Some(_) => Inbox::default(),
+        None => Inbox::opened_with(&socket),
+    };
     let stream = match Socket::adopt(socket, listener.settings.receive_buffer_bytes) {
         Ok(stream) => stream,
         Err(error) => {
@@ -71,7 +76,7 @@ pub async fn serve(context: Context, connection: Connection) {
     };
     let client = ClientConnection {
         stream,
-        inbox: Inbox::default(),
+        inbox,
         presence,
         listener,
         ends,
@@ -142,7 +147,9 @@ impl ClientConnection<Socket> {
         let deadline = accepted + wait;
         match self.introduce(deadline).await {
             Ok(()) => {}
-            Err(Some(refusal)) => return self.turn_away(&context, accepted, &refusal).await,
+            Err(Some(refusal)) => {
+                return Box::pin(self.turn_away(&context, accepted, &refusal)).await;
+            }
             Err(None) => return,
         }
         if let Some(client) = secure(&context.shared, self, deadline).await {
@@ -177,20 +184,23 @@ impl ClientConnection {
             match (self.wait_for_request(&context.shared, until).await, first) {
                 (Waited::Bytes, _) => {}
                 (Waited::TimedOut, Some(began)) => {
-                    return self.refuse(&context, began, &Refusal::HeadTimeout).await;
+                    let refusing = self.refuse(&context, began, &Refusal::HeadTimeout);
+                    return Box::pin(refusing).await;
                 }
-                (Waited::TimedOut | Waited::Ended, _) => return self.linger().await,
+                (Waited::TimedOut | Waited::Ended, _) => return Box::pin(self.linger()).await,
             }
             let from = first.take().unwrap_or_else(Instant::now);
             let deadline = from + self.listener.settings.header_timeout;
             let head = match self.head(deadline).await {
                 Ok(head) => head,
-                Err(Some(refusal)) => return self.refuse(&context, from, &refusal).await,
+                Err(Some(refusal)) => {
+                    return Box::pin(self.refuse(&context, from, &refusal)).await;
+                }
                 Err(None) => return,
             };
             match exchange(&context, self, head).await {
                 Next::Again(client) => self = client,
-                Next::End(client) => return client.linger().await,
+                Next::End(client) => return Box::pin(client.linger()).await,
                 Next::Gone => return,
             }
             until = Instant::now() + self.listener.settings.keepalive_timeout;

@@ -37,7 +37,7 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
         Ok(request) => request,
         Err(refusal) => {
             client.count_refused(&context.shared, &refusal);
-            return refuse(client, visit, &refusal, None).await;
+            return Box::pin(refuse(client, visit, &refusal, None)).await;
         }
     };
     if context.shared.is_leaving() {
@@ -52,7 +52,8 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
     let Some(route) = snapshot.route(listener, host, request.path()) else {
         trace.answered(Refusal::NoRoute.status());
         client.count_refused(&context.shared, &Refusal::NoRoute);
-        return refuse(client, visit, &Refusal::NoRoute, Some(&request)).await;
+        let refusing = refuse(client, visit, &Refusal::NoRoute, Some(&request));
+        return Box::pin(refusing).await;
     };
     let route = Arc::clone(route);
     drop(snapshot);
@@ -68,7 +69,7 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
         (_, Err(refusal)) => {
             trace.answered(refusal.status());
             count(&route, &request, refusal.status(), received);
-            refuse(client, visit, &refusal, Some(&request)).await
+            Box::pin(refuse(client, visit, &refusal, Some(&request))).await
         }
         (Some(upstream), Ok((offer, identity))) => {
             let errand = Errand {
@@ -98,7 +99,7 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
             trace.answered(answer.status());
             count(&route, &request, answer.status(), received);
             visit.answered(answer.status());
-            conclude(client, answer, Some(&request)).await
+            Box::pin(conclude(client, answer, Some(&request))).await
         }
     }
 }

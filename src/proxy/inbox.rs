@@ -1,15 +1,19 @@
 //! Bytes received and not yet used: where heads are read from, on both legs.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
 use crate::logic::request::Malformed;
 use crate::logic::request::head::head_end;
+use crate::runtime::socket::Accepted;
 
+use super::scratch;
 use super::stream::Stream;
 
 /// Bytes read in one go while a head is not complete.
@@ -94,8 +98,7 @@ impl Inbox {
                 return Ok(self.bytes.split_to(end).freeze());
             }
             self.searched = self.bytes.len();
-            let read = self.read(stream, READ_BYTES);
-            let Ok(read) = timeout_at(deadline, read).await else {
+            let Ok(read) = timeout_at(deadline, self.read_some(stream)).await else {
                 return Err(NoHead::TimedOut {
                     started: !self.is_empty(),
                 });
@@ -108,14 +111,25 @@ impl Inbox {
         }
     }
 
+    /// What came with the connection: most clients speak first, and have when they are accepted.
+    pub fn opened_with(socket: &Accepted) -> Self {
+        let mut inbox = Self::default();
+        scratch::with(|scratch| {
+            // An end or an error is met again by whoever reads next.
+            let came = socket.receive(&mut scratch[..READ_BYTES]).unwrap_or(0);
+            inbox.bytes.extend_from_slice(&scratch[..came]);
+        });
+        inbox
+    }
+
     /// Waits until something is here; false when the stream ends or fails first. An empty inbox
-    /// holds no buffer meanwhile, where the stream can be waited for without one.
+    /// holds no buffer meanwhile.
     pub async fn first_byte(&mut self, stream: &mut Stream) -> bool {
         if !self.is_empty() {
             return true;
         }
         self.bytes = BytesMut::new();
-        stream.readable().await.is_ok() && matches!(self.read(stream, READ_BYTES).await, Ok(1..))
+        matches!(self.read_some(stream).await, Ok(1..))
     }
 
     /// Takes in what comes while nobody wants it, `max_bytes` at most; resolves when the stream
@@ -138,6 +152,19 @@ impl Inbox {
         true
     }
 
+    /// Reads once through the worker's scratch, so that only what came takes memory.
+    async fn read_some<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> io::Result<usize> {
+        let read = |cx: &mut Context<'_>| {
+            scratch::with(|scratch| {
+                let mut buf = ReadBuf::new(&mut scratch[..READ_BYTES]);
+                ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
+                self.bytes.extend_from_slice(buf.filled());
+                Poll::Ready(Ok(buf.filled().len()))
+            })
+        };
+        poll_fn(read).await
+    }
+
     /// Reads once, `max` bytes at most.
     pub fn read<'a, S: AsyncRead + Unpin>(
         &'a mut self,
@@ -146,5 +173,45 @@ impl Inbox {
     ) -> impl Future<Output = io::Result<usize>> + 'a {
         self.bytes.reserve(max);
         async move { stream.take(max as u64).read_buf(&mut self.bytes).await }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    #[tokio::test]
+    async fn a_head_takes_no_more_memory_than_it_has_bytes() {
+        let (mut near, mut far) = duplex(1024);
+        far.write_all(HEAD).await.unwrap();
+        let mut inbox = Inbox::default();
+        assert_eq!(inbox.read_some(&mut near).await.unwrap(), HEAD.len());
+        assert!(inbox.bytes.capacity() < 2 * HEAD.len());
+        let deadline = Instant::now() + std::time::Duration::from_secs(5);
+        let head = inbox.head(&mut near, b"GET", 1024, deadline).await.unwrap();
+        assert_eq!(head, HEAD);
+        assert!(inbox.is_empty());
+    }
+
+    #[test]
+    fn what_came_with_a_connection_waits_and_an_end_is_left_to_the_reader() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        for sent in [HEAD, b""] {
+            let mut client = std::net::TcpStream::connect(address).unwrap();
+            io::Write::write_all(&mut client, sent).unwrap();
+            drop(client);
+            let (accepted, _) = listener.accept().unwrap();
+            // Of loopback everything is there as soon as the end is.
+            accepted.peek(&mut [0; 1]).unwrap();
+            let accepted = Accepted::Tcp(accepted.into());
+            assert_eq!(Inbox::opened_with(&accepted).bytes(), sent);
+        }
     }
 }

@@ -289,7 +289,10 @@ impl Relay {
         self.flush(side, cx, now);
         match self.session.output(side) {
             Output::Open => {}
-            Output::Finish if self.half(side).is_clear() => self.half(side).shut(cx),
+            Output::Finish if self.half(side).is_clear() => {
+                let has_ended = self.session.has_ended(side);
+                self.half(side).finish(has_ended, cx);
+            }
             Output::Finish => {}
             Output::Cut => self.cut(side, now),
         }
@@ -457,11 +460,15 @@ impl Half {
         self.parked.len() + usize::from(self.unflushed)
     }
 
-    /// Ends our side of the stream, once.
-    fn shut(&mut self, cx: &mut Context<'_>) {
-        if let Some(stream) = self.stream.as_mut()
-            && !self.shut
-        {
+    /// Ends our side of the stream, once; where the peer `has_ended` its own, a close does.
+    fn finish(&mut self, has_ended: bool, cx: &mut Context<'_>) {
+        if self.shut {
+            return;
+        }
+        if has_ended {
+            self.stream.take_if(|stream| !stream.is_tls());
+        }
+        if let Some(stream) = self.stream.as_mut() {
             // An error here means that the peer is gone, which is what was wanted.
             self.shut = Pin::new(stream).poll_shutdown(cx).is_ready();
         }

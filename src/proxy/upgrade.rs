@@ -29,7 +29,7 @@ impl Errand {
     pub async fn upgrade(mut self, offer: Offer, mut client: ClientConnection) -> Next {
         let place = match self.enter() {
             Ok(place) => place,
-            Err(refusal) => return self.turn_away(client, &refusal).await,
+            Err(refusal) => return Box::pin(self.turn_away(client, &refusal)).await,
         };
         let early_bytes = client.listener.settings.max_header_bytes;
         let mut trace = std::mem::replace(&mut self.trace, Trace::NONE);
@@ -49,7 +49,7 @@ impl Errand {
                 if let Some((server, retries)) = tried {
                     self.visit.tried(&server, retries);
                 }
-                return self.turn_away(client, &refusal).await;
+                return Box::pin(self.turn_away(client, &refusal)).await;
             }
         };
         self.visit.tried(reached.ticket.server(), reached.retries);
@@ -58,7 +58,8 @@ impl Errand {
         }
         self.route.figures.handshake(reached.answer.head.status());
         self.trace.answered(reached.answer.head.status());
-        pass(client, self.visit, &self.request, &self.upstream, reached).await
+        let passing = pass(client, self.visit, &self.request, &self.upstream, reached);
+        Box::pin(passing).await
     }
 
     async fn knock(&self, offer: &Offer, trace: &mut Trace) -> Result<Reached<Opened>, Unreached> {
@@ -92,12 +93,12 @@ impl Errand {
             Err(fault) => {
                 failed(&self.upstream, reached.ticket.server(), Phase::Handshake);
                 let refusal = BackendFault::Handshake(fault).into();
-                return self.turn_away(client, &refusal).await;
+                return Box::pin(self.turn_away(client, &refusal)).await;
             }
         };
         reached.ticket.server().succeeded(Instant::now());
         let mut head = Vec::with_capacity(512);
-        write_switching(&reached.answer.head, &offer, &agreed, &mut head);
+        write_switching(&reached.answer.head, &agreed, &mut head);
         if !client.send(&head).await {
             return self.abandoned();
         }

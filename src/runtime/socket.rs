@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::net::{RecvFlags, recv};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
@@ -36,6 +37,18 @@ pub enum Accepted {
     Tcp(OwnedFd),
     /// Over a unix socket.
     Unix(OwnedFd),
+}
+
+impl Accepted {
+    /// Reads what is there already.
+    ///
+    /// # Errors
+    /// When nothing is.
+    pub fn receive(&self, into: &mut [u8]) -> io::Result<usize> {
+        let (Self::Tcp(fd) | Self::Unix(fd)) = self;
+        let (received, _) = recv(fd, into, RecvFlags::DONTWAIT)?;
+        Ok(received)
+    }
 }
 
 impl Socket {

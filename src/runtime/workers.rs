@@ -182,7 +182,8 @@ impl Worker {
                     // Who asked may have stopped waiting.
                     Some(answer) = asked.recv() => drop(answer.send(())),
                     Some(connection) = queue.recv() => {
-                        tokio::spawn(serve(index, connection));
+                        // The runtime moves a task's future about; a connection's is large.
+                        tokio::spawn(Box::pin(serve(index, connection)));
                     }
                     else => return,
                 }

@@ -6,7 +6,7 @@ use super::fields::Field;
 use super::hop::HopByHop;
 use super::wire::{put_framing, write_field};
 use super::{Framing, ResponseHead};
-use crate::logic::websocket::handshake::{Agreed, Offer, accept_for};
+use crate::logic::websocket::handshake::Agreed;
 
 /// Appends the head of an ordinary response to `out`. `framing` is how the body goes to the client,
 /// `closes` whether the connection ends behind it, as it must where that delimits the body.
@@ -31,11 +31,13 @@ pub fn write_response(head: &ResponseHead, framing: Framing, closes: bool, out: 
 
 /// Appends the head of a verified 101 to `out`: the backend's end-to-end fields, and the handshake
 /// as it was found good.
-pub fn write_switching(head: &ResponseHead, offer: &Offer, agreed: &Agreed, out: &mut Vec<u8>) {
+pub fn write_switching(head: &ResponseHead, agreed: &Agreed, out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
     write_field(out, b"Upgrade", b"websocket");
     write_field(out, b"Connection", b"Upgrade");
-    write_field(out, b"Sec-WebSocket-Accept", &accept_for(offer.key()));
+    for accept in head.fields().values("sec-websocket-accept") {
+        write_field(out, b"Sec-WebSocket-Accept", accept);
+    }
     if let Some(protocol) = &agreed.protocol {
         write_field(out, b"Sec-WebSocket-Protocol", protocol.as_bytes());
     }
@@ -99,7 +101,7 @@ mod tests {
         let (offer, head) = (offer(&crlf(offered)).unwrap(), switching(&crlf(lines)));
         let agreed = verify(&head, &offer, Strictness::Strict).unwrap();
         let mut out = Vec::new();
-        write_switching(&head, &offer, &agreed, &mut out);
+        write_switching(&head, &agreed, &mut out);
         String::from_utf8(out).unwrap()
     }
 

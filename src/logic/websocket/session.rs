@@ -175,6 +175,11 @@ impl Session {
         self.peers[from].input != Input::Ended && (self.discards(from) || !self.holds_back(from))
     }
 
+    /// Whether that side has sent the end of its stream.
+    pub fn has_ended(&self, from: Side) -> bool {
+        self.peers[from].input == Input::Ended
+    }
+
     /// Most that the relay should read at a time from that side.
     pub fn read_limit(&self, from: Side) -> usize {
         match (&self.gate, from) {
