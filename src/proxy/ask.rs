@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::{Request, Response};
 use tokio::io::AsyncWrite;
 use tokio::select;
@@ -98,8 +98,8 @@ struct LinkFailure {
 
 impl<W: AsyncWrite + Send + Unpin> Ask<'_, W> {
     async fn over(&mut self, mut link: Link) -> Result<Reply, LinkFailure> {
-        let payload = self.payload.take().unwrap_or(Payload::Empty);
-        let has_body = matches!(payload, Payload::Fed(_));
+        let payload = self.payload.take().unwrap_or_default();
+        let has_body = !payload.is_end_stream();
         let request = wording::request(&self.outbound, payload);
         let mut request = request.map_err(|odd| LinkFailure::for_good(odd.into()))?;
         let interims = wording::interims(&mut request, MAX_INTERIM + 1);

@@ -20,11 +20,11 @@ pub struct Feed {
     wanted: oneshot::Receiver<()>,
 }
 
-/// The end where the connection to a server takes it out.
+/// What the connection to a server takes a body out of.
 #[derive(Debug)]
 pub enum Payload {
-    /// There is no body.
-    Empty,
+    /// All of a body, perhaps none.
+    Whole(Bytes),
     /// What comes through a [`Feed`].
     Fed(Fed),
 }
@@ -69,6 +69,12 @@ pub fn feed() -> (Feed, Payload) {
     (feed, Payload::Fed(fed))
 }
 
+impl Default for Payload {
+    fn default() -> Self {
+        Self::Whole(Bytes::new())
+    }
+}
+
 impl Feed {
     /// Resolves when a server begins to take the body; never when none will.
     pub async fn wanted(&mut self) {
@@ -111,8 +117,12 @@ impl Body for Payload {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
-        let Self::Fed(fed) = self.get_mut() else {
-            return Poll::Ready(None);
+        let fed = match self.get_mut() {
+            Self::Fed(fed) => fed,
+            Self::Whole(bytes) if !bytes.is_empty() => {
+                return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))));
+            }
+            Self::Whole(_) => return Poll::Ready(None),
         };
         if fed.ended {
             return Poll::Ready(None);
@@ -132,7 +142,10 @@ impl Body for Payload {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Empty)
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Fed(_) => false,
+        }
     }
 }
 
@@ -157,6 +170,13 @@ mod tests {
         let whole = taking.await.unwrap().unwrap();
         assert_eq!(whole.trailers(), Some(&trailers));
         assert_eq!(whole.to_bytes(), "something");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_here_is_taken_in_one_piece() {
+        let payload = Payload::Whole("something".into());
+        assert!(!payload.is_end_stream());
+        assert_eq!(payload.collect().await.unwrap().to_bytes(), "something");
     }
 
     #[tokio::test]

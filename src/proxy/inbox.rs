@@ -66,6 +66,12 @@ impl Inbox {
         self.bytes.split_to(count).freeze()
     }
 
+    /// Takes so many of them, if they are all here.
+    pub fn split_whole(&mut self, length: u64) -> Option<Bytes> {
+        let length = usize::try_from(length).ok()?;
+        (length <= self.bytes.len()).then(|| self.split(length))
+    }
+
     /// Takes everything that waits.
     pub fn take(&mut self) -> Bytes {
         self.searched = 0;

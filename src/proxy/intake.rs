@@ -66,6 +66,11 @@ impl Departure {
 }
 
 impl Progress {
+    /// So much payload has gone on by now.
+    pub fn went_on(&self, payload_bytes: u64) {
+        self.payload_bytes.store(payload_bytes, Relaxed);
+    }
+
     /// There is no body, or no more of it.
     pub fn complete(&self) {
         self.read.store(true, Relaxed);
@@ -181,7 +186,7 @@ impl Intake {
         if self.max_bytes.is_some_and(|max| bytes > max) {
             return Err(Refusal::BodyTooLarge.into());
         }
-        progress.payload_bytes.store(bytes, Relaxed);
+        progress.went_on(bytes);
         Ok(())
     }
 }

@@ -118,10 +118,7 @@ impl Errand {
         R: AsyncRead + Send + Unpin,
         W: AsyncWrite + Send + Unpin,
     {
-        let (intake, payload) = self.body();
-        if intake.is_none() {
-            progress.complete();
-        }
+        let (intake, payload) = self.body(inbox, progress);
         // Whoever has begun to send does not wait any more.
         let expects = self.expects_continue() && intake.is_some() && inbox.is_empty();
         let mut attending = pin!(attend(from, inbox, intake, progress, early_bytes));
@@ -202,11 +199,20 @@ impl Errand {
         Outcome::Answered { status, closes }
     }
 
-    /// The request's body, from both ends.
-    fn body(&self) -> (Option<Intake>, Payload) {
+    /// The request's body, from both ends; from one where it is all here or there is none.
+    fn body(&self, inbox: &mut Inbox, progress: &Progress) -> (Option<Intake>, Payload) {
         let framing = self.request.framing();
-        if matches!(framing, Framing::None | Framing::Length(0)) {
-            return (None, Payload::Empty);
+        let length = match framing {
+            Framing::None => Some(0),
+            Framing::Length(length) => Some(length),
+            Framing::Chunked | Framing::UntilClose => None,
+        };
+        if let Some((length, whole)) =
+            length.and_then(|length| Some((length, inbox.split_whole(length)?)))
+        {
+            progress.went_on(length);
+            progress.complete();
+            return (None, Payload::Whole(whole));
         }
         let http = &self.route.settings.http;
         let (feed, payload) = feed();
