@@ -10,6 +10,7 @@ pub mod endpoint;
 pub mod health;
 pub mod limit;
 pub mod pace;
+pub mod parked;
 pub mod proxy_header;
 pub mod reason;
 pub mod refusal;

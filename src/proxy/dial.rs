@@ -6,7 +6,6 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
 use tracing::{info, warn};
 
 use crate::config::model;
@@ -16,6 +15,7 @@ use crate::runtime::socket::Socket;
 use crate::state::backend_tls::ServerTls;
 use crate::state::server::{Phase, Server};
 use crate::state::upstream::Pick;
+use crate::tls::TlsStream;
 
 use super::stream::Stream;
 
@@ -101,8 +101,7 @@ async fn secure(
     socket: Socket,
     deadline: Instant,
 ) -> Result<Stream, DialError> {
-    let connector = TlsConnector::from(Arc::clone(&tls.config));
-    let handshake = connector.connect(tls.name.clone(), socket);
+    let handshake = TlsStream::connect(Arc::clone(&tls.config), tls.name.clone(), socket);
     // The handshake's state is large and short-lived: it must not widen the connection's task.
     let Ok(outcome) = timeout_at(deadline, Box::pin(handshake)).await else {
         return Err(DialError::TimedOut(Phase::Tls));
@@ -114,7 +113,7 @@ async fn secure(
             if is_news {
                 info!(?server, "TLS with the server works again");
             }
-            Ok(Stream::Tls(Box::new(stream.into())))
+            Ok(Stream::Tls(Box::new(stream)))
         }
         Err(error) => {
             if is_news {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use crate::logic::parked::Parked;
 use crate::logic::reason::EndReason;
 use crate::logic::websocket::frame::Header;
 use crate::logic::websocket::{End, Output, Pair, Session, Side};
@@ -64,13 +65,6 @@ struct Half {
     /// What the session was last told of what waits here.
     weighed: usize,
     shut: bool,
-}
-
-/// Bytes a peer would not take; holds no memory when empty.
-#[derive(Debug, Default)]
-struct Parked {
-    bytes: Vec<u8>,
-    taken: usize,
 }
 
 impl Relay {
@@ -431,9 +425,10 @@ impl Half {
     /// Writes what is parked.
     fn drain(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if !self.parked.is_empty() {
-            let parked = std::mem::take(&mut self.parked);
+            let mut parked = std::mem::take(&mut self.parked);
             let written = self.write(parked.rest(), cx)?;
-            self.parked = parked.after(written);
+            parked.take(written);
+            self.parked = parked;
         } else if self.unflushed {
             let Some(stream) = self.stream.as_mut() else {
                 return Ok(());
@@ -476,34 +471,6 @@ impl Half {
 
     const fn is_over(&self) -> bool {
         self.stream.is_none() || self.shut
-    }
-}
-
-impl Parked {
-    const fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    const fn len(&self) -> usize {
-        self.bytes.len() - self.taken
-    }
-
-    fn rest(&self) -> &[u8] {
-        &self.bytes[self.taken..]
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// What is left after a write; nothing left frees the memory.
-    fn after(mut self, written: usize) -> Self {
-        self.taken += written;
-        if self.taken == self.bytes.len() {
-            Self::default()
-        } else {
-            self
-        }
     }
 }
 

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use rustls::{HandshakeKind, ServerConnection};
+use rustls::HandshakeKind;
 use tokio::select;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
 use crate::config::model::ClientAuth;
@@ -14,7 +12,7 @@ use crate::logic::request::Proof;
 use crate::runtime::socket::Socket;
 use crate::state::Shared;
 use crate::state::snapshot::Listener;
-use crate::tls::peer_certificate;
+use crate::tls::{TlsStream, peer_certificate};
 
 use super::connection::ClientConnection;
 use super::stream::Stream;
@@ -37,8 +35,7 @@ pub async fn secure(
     };
     let peer = client.ends.peer;
     let early = client.inbox.take();
-    let acceptor = TlsAcceptor::from(Arc::clone(config));
-    let handshake = acceptor.accept_with(socket, |session| feed(session, &early));
+    let handshake = TlsStream::accept(Arc::clone(config), socket, &early);
     // The handshake's state is large and short-lived: it must not widen the connection's task.
     let handshake = timeout_at(deadline, Box::pin(handshake));
     let outcome = select! {
@@ -52,7 +49,7 @@ pub async fn secure(
     };
     let (stream, result) = match outcome {
         Ok(Ok(stream)) => {
-            let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+            let resumed = stream.state().handshake_kind() == Some(HandshakeKind::Resumed);
             (Some(stream), if resumed { "resumed" } else { "full" })
         }
         Ok(Err(error)) => {
@@ -69,14 +66,14 @@ pub async fn secure(
     count(shared, &client.listener, result, refused);
     let (proof, stream) = proven?;
     client.proof = proof;
-    let stream = Stream::Tls(Box::new(stream.into()));
+    let stream = Stream::Tls(Box::new(stream));
     Some(client.replace(stream).0)
 }
 
 /// What the client proved; nothing for a certificate of no use.
 fn proof(listener: &Listener, stream: &TlsStream<Socket>) -> Option<Proof> {
     let asked = listener.settings.tls.as_ref().map(|tls| &tls.client_auth);
-    match (asked, stream.get_ref().1.peer_certificates()) {
+    match (asked, stream.state().peer_certificates()) {
         (None | Some(ClientAuth::Off), _) => Some(Proof::NotAsked),
         (_, None) => Some(Proof::Absent),
         (_, Some(chain)) => peer_certificate(chain).map(Proof::Certificate),
@@ -94,16 +91,5 @@ fn count(shared: &Shared, listener: &Listener, result: &str, refused: Option<&st
     if let Some(reason) = refused {
         let labels = [name, reason];
         metrics.connections_refused.with_label_values(&labels).inc();
-    }
-}
-
-/// Gives the session what came behind a PROXY header. What is wrong with it shows again in the
-/// handshake, which tells the client.
-fn feed(session: &mut ServerConnection, mut early: &[u8]) {
-    // Asked for nothing, the session would see the end of the stream.
-    while !early.is_empty() && session.read_tls(&mut early).is_ok() {
-        if session.process_new_packets().is_err() {
-            return;
-        }
     }
 }

@@ -5,9 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::TlsStream;
 
 use crate::runtime::socket::Socket;
+use crate::tls::TlsStream;
 
 /// A connection to a client or a server. One size whatever is inside: the big kind is boxed.
 #[derive(Debug)]
@@ -24,15 +24,15 @@ impl Stream {
         matches!(self, Self::Tls(_))
     }
 
-    /// Resolves when there is something to read, without a buffer to read it into. At once over
-    /// TLS, whose layer may hold what the socket no longer has.
+    /// Resolves when there may be something to read, without a buffer to read it into.
     ///
     /// # Errors
     /// When the socket can't be waited for.
     pub async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.readable().await,
-            Self::Tls(_) => Ok(()),
+            Self::Tls(tls) if tls.is_readable() => Ok(()),
+            Self::Tls(tls) => tls.socket().readable().await,
         }
     }
 
@@ -46,10 +46,10 @@ impl Stream {
         self.socket().abort();
     }
 
-    fn socket(&self) -> &Socket {
+    const fn socket(&self) -> &Socket {
         match self {
             Self::Plain(socket) => socket,
-            Self::Tls(tls) => tls.get_ref().0,
+            Self::Tls(tls) => tls.socket(),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! From `[listener.NAME.tls]`, and in `upstream.rs` from `[upstream.NAME.tls]`, to a rustls
-//! configuration. Opens files, never a socket.
+//! configuration; what is spoken with it, in `stream/`. Opens files, never a socket.
 
 mod anybody;
 mod certificate;
@@ -8,6 +8,7 @@ mod error;
 mod peer;
 mod pem;
 mod sni;
+mod stream;
 mod tickets;
 pub mod upstream;
 
@@ -27,6 +28,7 @@ pub use anybody::Anybody;
 pub use error::Error;
 pub use peer::certificate as peer_certificate;
 pub use pem::{public_key, secret};
+pub use stream::TlsStream;
 pub use tickets::ticketer;
 
 /// What is spoken inside, on both legs; who speaks only other protocols is refused (RFC 7301).

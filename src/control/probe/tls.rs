@@ -2,20 +2,17 @@
 
 use std::sync::Arc;
 
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-
 use super::ProbeError;
 use crate::runtime::socket::Socket;
 use crate::state::backend_tls::ServerTls;
+use crate::tls::TlsStream;
 
 /// Shakes hands and verifies as for a client.
 pub(super) async fn connect(
     socket: Socket,
     tls: &ServerTls,
 ) -> Result<TlsStream<Socket>, ProbeError> {
-    TlsConnector::from(Arc::clone(&tls.config))
-        .connect(tls.name.clone(), socket)
+    TlsStream::connect(Arc::clone(&tls.config), tls.name.clone(), socket)
         .await
         .map_err(|source| ProbeError::Insecure { source })
 }
