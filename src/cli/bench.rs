@@ -1,10 +1,10 @@
 //! `tidegate bench`: puts WebSocket servers and proxies under load, and compares them.
 
 use std::error::Error;
-use std::fs;
+use std::fs::File;
 use std::io::{self, Write};
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,15 +23,15 @@ pub struct Bench {
     /// Where: ws://HOST:PORT/PATH or wss://HOST:PORT/PATH
     url: String,
     /// Open WebSockets
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     connections: u64,
     /// Connections opened in a second; "max" is as fast as they open
     #[arg(long, value_name = "N/s", default_value = "500/s", value_parser = rate_or_max)]
     connect_rate: Unlimited<NonZeroU64>,
-    /// Messages sent in a second over all connections, whatever has come back [default: 10000/s]
+    /// Echoes asked for in a second over all connections, whatever has come back [default: 10000/s]
     #[arg(long, value_name = "N/s", value_parser = rate, conflicts_with = "in_flight")]
     rate: Option<NonZeroU64>,
-    /// Messages under way on each connection: the next is sent when an echo has come
+    /// Echoes under way on each connection: the next is asked for when one has come
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     in_flight: Option<u32>,
     /// Payload bytes of a message: 128, 64KiB, 1MiB
@@ -43,9 +43,9 @@ pub struct Bench {
     /// The kind of load
     #[arg(long, value_enum, default_value_t = ModeName::Echo)]
     mode: ModeName,
-    /// Bytes that each slow reader reads in a second
-    #[arg(long, value_name = "N", default_value_t = 1024)]
-    read_rate: u32,
+    /// Bytes that each slow reader reads in a second [default: 1024]
+    #[arg(long, value_name = "N")]
+    read_rate: Option<u32>,
     /// Take any certificate
     #[arg(long)]
     tls_insecure: bool,
@@ -101,7 +101,7 @@ pub fn run(bench: Bench) -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             complain(&chain(&error));
-            ExitCode::FAILURE
+            error.exit_code()
         }
     }
 }
@@ -115,11 +115,32 @@ enum BenchError {
     Run(#[from] RunError),
     #[error("{pids} times --pid for {urls} URLs (give one for each URL, 0 for none)")]
     Pids { pids: usize, urls: usize },
-    #[error("could not write the report")]
-    Report {
+    #[error("{option} says nothing in mode {mode}")]
+    Option {
+        option: &'static str,
+        mode: &'static str,
+    },
+    #[error("--resume says nothing where no URL is wss://")]
+    Resume,
+    #[error("could not write {}", file.display())]
+    Report { file: PathBuf, source: io::Error },
+    #[error("could not print the report")]
+    Print {
         #[from]
         source: io::Error,
     },
+}
+
+impl BenchError {
+    /// Wrong arguments, or a run that failed.
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Pids { .. } | Self::Option { .. } | Self::Resume => ExitCode::from(2),
+            Self::Target(_) | Self::Run(_) | Self::Report { .. } | Self::Print { .. } => {
+                ExitCode::FAILURE
+            }
+        }
+    }
 }
 
 type Unlimited<T> = Option<T>;
@@ -135,19 +156,45 @@ fn try_run(bench: &Bench) -> Result<bool, BenchError> {
         ));
         plan.connections = possible;
     }
+    // Found out before the load, not after.
+    let json = bench.json.as_deref().map(ReportFile::create).transpose()?;
+    let html = bench.html.as_deref().map(ReportFile::create).transpose()?;
     let bar = Bar::new(&plan);
     let rounds = run_plan(&plan, &mut |progress| bar.show(progress))?;
     bar.finish();
     let report = Report::new(&plan, &rounds);
     write!(io::stdout(), "{report}")?;
-    if let Some(file) = &bench.json {
-        let json = serde_json::to_vec_pretty(&report).map_err(io::Error::from)?;
-        fs::write(file, json)?;
+    if let Some(file) = json {
+        file.write(serde_json::to_string_pretty(&report))?;
     }
-    if let Some(file) = &bench.html {
-        fs::write(file, report.html().map_err(io::Error::from)?)?;
+    if let Some(file) = html {
+        file.write(report.html())?;
     }
     Ok(report.is_clean())
+}
+
+/// A file that the report goes to.
+struct ReportFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl ReportFile {
+    fn create(path: &Path) -> Result<Self, BenchError> {
+        let path = path.to_owned();
+        match File::create(&path) {
+            Ok(file) => Ok(Self { path, file }),
+            Err(source) => Err(BenchError::Report { file: path, source }),
+        }
+    }
+
+    fn write(mut self, text: serde_json::Result<String>) -> Result<(), BenchError> {
+        let written = text
+            .map_err(io::Error::from)
+            .and_then(|text| self.file.write_all(text.as_bytes()));
+        let file = self.path;
+        written.map_err(|source| BenchError::Report { file, source })
+    }
 }
 
 fn plan(bench: &Bench) -> Result<Plan, BenchError> {
@@ -163,11 +210,19 @@ fn plan(bench: &Bench) -> Result<Plan, BenchError> {
         .zip(pids.chain(std::iter::repeat(None)))
         .map(|(url, pid)| Target::resolve(url, pid))
         .collect::<Result<Vec<_>, _>>()?;
+    let mode = mode(bench);
+    if let Some(option) = without_effect(bench, mode) {
+        let mode = mode.word();
+        return Err(BenchError::Option { option, mode });
+    }
+    if bench.resume && !targets.iter().any(|target| target.secure) {
+        return Err(BenchError::Resume);
+    }
     let threads = bench
         .threads
         .map_or_else(|| threads_for(&targets), NonZeroU64::get);
     Ok(Plan {
-        mode: mode(bench),
+        mode,
         connections: bench.connections,
         connect_rate: bench.connect_rate,
         message_bytes: bench.size,
@@ -188,17 +243,31 @@ fn plan(bench: &Bench) -> Result<Plan, BenchError> {
 
 fn mode(bench: &Bench) -> Mode {
     const DEFAULT_RATE: NonZeroU64 = NonZeroU64::new(10_000).expect("not zero");
+    const DEFAULT_READ_RATE: u32 = 1024;
     match bench.mode {
         ModeName::Idle => Mode::Idle,
         ModeName::Connect => Mode::Connect,
         ModeName::Sink => Mode::Sink,
         ModeName::Storm => Mode::Storm,
-        ModeName::SlowReader => Mode::SlowReader(bench.read_rate),
+        ModeName::SlowReader => Mode::SlowReader(bench.read_rate.unwrap_or(DEFAULT_READ_RATE)),
         ModeName::Echo => Mode::Echo(match bench.in_flight {
             Some(count) => Pace::InFlight(count),
             None => Pace::Rate(bench.rate.unwrap_or(DEFAULT_RATE)),
         }),
     }
+}
+
+/// An option that was given and would not be heeded.
+fn without_effect(bench: &Bench, mode: Mode) -> Option<&'static str> {
+    let is_echo = matches!(mode, Mode::Echo(_));
+    let is_slow_reader = matches!(mode, Mode::SlowReader(_));
+    [
+        ("--rate", bench.rate.is_some() && !is_echo),
+        ("--in-flight", bench.in_flight.is_some() && !is_echo),
+        ("--read-rate", bench.read_rate.is_some() && !is_slow_reader),
+    ]
+    .into_iter()
+    .find_map(|(option, is_lost)| is_lost.then_some(option))
 }
 
 /// A target on this machine needs cores of its own.
@@ -416,6 +485,11 @@ mod tests {
             "--duration 0s",
             "--source here",
             "--threads 0",
+            "--connections 0",
+            "--mode idle --rate 5/s",
+            "--mode sink --in-flight 1",
+            "--read-rate 5",
+            "--resume",
         ] {
             assert!(parse(arguments).is_err(), "{arguments}");
         }

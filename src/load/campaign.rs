@@ -74,6 +74,8 @@ pub struct Sample {
     pub at: Duration,
     /// Messages so far.
     pub messages: u64,
+    /// Handshakes so far.
+    pub handshakes: u64,
     /// The target's CPU time so far.
     pub cpu: Option<Duration>,
 }
@@ -187,8 +189,6 @@ struct Watcher<'a> {
 struct Seen {
     memory_open: Memory,
     memory_loaded: Memory,
-    opened_before: u64,
-    opened_after: u64,
     course: Vec<Sample>,
 }
 
@@ -209,7 +209,6 @@ impl Watcher<'_> {
         self.shared.start.store(start, Relaxed);
         thread::sleep(Duration::from_nanos(start.saturating_sub(self.clock.now())));
 
-        let opened_before = self.shared.opened.load(Relaxed);
         let mut course = vec![self.sample(start)];
         while let Some(at) = course
             .last()
@@ -225,8 +224,6 @@ impl Watcher<'_> {
         let seen = Seen {
             memory_open,
             memory_loaded: self.memory(),
-            opened_before,
-            opened_after: self.shared.opened.load(Relaxed),
             course,
         };
         self.shared.booked.store(true, Relaxed);
@@ -237,6 +234,7 @@ impl Watcher<'_> {
         Sample {
             at: Duration::from_nanos(self.clock.now().saturating_sub(start)),
             messages: self.shared.messages.load(Relaxed),
+            handshakes: self.shared.opened.load(Relaxed),
             cpu: self.accounted.map(ProcessTree::cpu_time),
         }
     }
@@ -267,7 +265,7 @@ impl Seen {
         Round {
             tally,
             messages: last.messages - first.messages,
-            handshakes: self.opened_after - self.opened_before,
+            handshakes: last.handshakes - first.handshakes,
             elapsed: last.at - first.at,
             cpu: last
                 .cpu

@@ -15,6 +15,7 @@ use super::link::{Link, Security};
 use super::payload::Payload;
 use super::plan::{Mode, Plan, Target};
 use super::poller::{Poller, Readiness};
+use super::process::thread_wait;
 use super::schedule::Schedule;
 use super::tally::Tally;
 
@@ -92,9 +93,9 @@ impl<'a> Driver<'a> {
         }
         driver.job.shared.prepared.fetch_add(1, Relaxed);
         let span = driver.await_start()?;
-        let cpu_before = thread_cpu_time();
+        let before = Needs::now();
         driver.job.plan.mode.run(&mut driver, span)?;
-        driver.note_cpu_time(cpu_before, span);
+        driver.note_needs(before, span);
         driver.await_echoes()?;
         driver.await_books()?;
         match driver.job.plan.mode {
@@ -462,14 +463,30 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn note_cpu_time(&mut self, before: Duration, span: Span) {
-        let spent = thread_cpu_time().saturating_sub(before);
+    fn note_needs(&mut self, before: Needs, span: Span) {
+        let needs = Needs::now();
+        let spent = needs.cpu.saturating_sub(before.cpu);
+        let waited = needs.wait.saturating_sub(before.wait);
         let elapsed = Duration::from_nanos(self.now().saturating_sub(span.start));
-        self.context.tally.cpu = spent;
-        self.context.tally.busiest = spent.as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
+        let part = |time: Duration| time.as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
+        let tally = &mut self.context.tally;
+        (tally.cpu, tally.busiest, tally.starved) = (spent, part(spent), part(waited));
     }
 }
 
-fn thread_cpu_time() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+/// What this thread has needed of the machine so far.
+struct Needs {
+    cpu: Duration,
+    /// Ready, and no core to run on.
+    wait: Duration,
+}
+
+impl Needs {
+    fn now() -> Self {
+        let cpu = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime));
+        Self {
+            cpu: cpu.unwrap_or_default(),
+            wait: thread_wait(),
+        }
+    }
 }

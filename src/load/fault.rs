@@ -10,8 +10,12 @@ use crate::logic::websocket::frame::Violation;
 pub enum Fault {
     /// The TCP connection could not be opened.
     Connect(io::ErrorKind),
-    /// No address or port of ours, or no descriptor, is left.
+    /// No port of ours is left.
     OutOfPorts,
+    /// No descriptor of ours is left.
+    OutOfDescriptors,
+    /// The address to come from is not this machine's.
+    Source,
     /// The target's certificate was refused.
     Certificate,
     /// The target refused to speak TLS with us.
@@ -48,7 +52,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(kind) => write!(f, "could not connect: {kind}"),
-            Self::OutOfPorts => f.write_str("no free port or descriptor of our own (see --source)"),
+            Self::OutOfPorts => f.write_str("no free port of our own (see --source)"),
+            Self::OutOfDescriptors => f.write_str("no free descriptor of our own (see ulimit -n)"),
+            Self::Source => f.write_str("could not come from an address of --source"),
             Self::Certificate => {
                 f.write_str("its certificate is not to be trusted (see --ca, --tls-insecure)")
             }

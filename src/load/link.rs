@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -45,8 +46,8 @@ impl Link {
         receive_buffer_bytes: Option<usize>,
         security: Option<&Security>,
     ) -> Result<Self, Fault> {
-        let socket =
-            connect(to, from, receive_buffer_bytes).map_err(|error| connect_fault(&error))?;
+        let socket = bound(to, from, receive_buffer_bytes)?;
+        connect(&socket, to)?;
         let tls = security.map(new_connection).transpose()?;
         Ok(Self {
             socket: socket.into(),
@@ -151,38 +152,47 @@ impl AsFd for Link {
     }
 }
 
-fn connect(
+/// A socket that comes from this address.
+fn bound(
     to: SocketAddr,
     from: Option<IpAddr>,
     receive_buffer_bytes: Option<usize>,
-) -> io::Result<Socket> {
+) -> Result<Socket, Fault> {
     let kind = Type::STREAM.nonblocking().cloexec();
-    let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP))?;
-    socket.set_tcp_nodelay(true)?;
-    if let Some(bytes) = receive_buffer_bytes {
-        socket.set_recv_buffer_size(bytes)?;
-    }
+    let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP))
+        .map_err(|error| connect_fault(&error))?;
+    let prepare = || {
+        socket.set_tcp_nodelay(true)?;
+        if let Some(bytes) = receive_buffer_bytes {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        Ok(())
+    };
+    prepare().map_err(|error| connect_fault(&error))?;
     if let Some(from) = from {
-        socket.bind(&SocketAddr::new(from, 0).into())?;
+        socket.bind(&SocketAddr::new(from, 0).into()).map_err(
+            |error| match Errno::from_io_error(&error) {
+                Some(Errno::ADDRINUSE) => Fault::OutOfPorts,
+                _ => Fault::Source,
+            },
+        )?;
     }
+    Ok(socket)
+}
+
+fn connect(socket: &Socket, to: SocketAddr) -> Result<(), Fault> {
     match socket.connect(&to.into()) {
-        Err(error) if error.raw_os_error() != Some(IN_PROGRESS) => Err(error),
-        _ => Ok(socket),
+        Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => {
+            Err(connect_fault(&error))
+        }
+        _ => Ok(()),
     }
 }
 
-const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
-
 fn connect_fault(error: &io::Error) -> Fault {
-    use rustix::io::Errno;
-    let ours = [
-        Errno::MFILE,
-        Errno::NFILE,
-        Errno::ADDRNOTAVAIL,
-        Errno::ADDRINUSE,
-    ];
     match Errno::from_io_error(error) {
-        Some(errno) if ours.contains(&errno) => Fault::OutOfPorts,
+        Some(Errno::MFILE | Errno::NFILE) => Fault::OutOfDescriptors,
+        Some(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE) => Fault::OutOfPorts,
         _ => Fault::Connect(error.kind()),
     }
 }

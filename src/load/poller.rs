@@ -78,10 +78,10 @@ impl Poller {
         if timeout < Timespec::try_from(EXACT_BELOW).map_err(|_| Errno::INVAL)? {
             // epoll_wait counts milliseconds, ppoll nanoseconds.
             if timeout != Timespec::default() {
-                poll(
-                    &mut [PollFd::new(&self.epoll, PollFlags::IN)],
-                    Some(&timeout),
-                )?;
+                let mut epoll = [PollFd::new(&self.epoll, PollFlags::IN)];
+                if poll(&mut epoll, Some(&timeout))? == 0 {
+                    return Ok(0);
+                }
             }
             timeout = Timespec::default();
         } else {

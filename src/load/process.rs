@@ -65,6 +65,13 @@ impl ProcessTree {
     }
 }
 
+/// How long the calling thread has been ready to run and had no core to run on.
+pub(super) fn thread_wait() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let waited = text.split(' ').nth(1).and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(waited.unwrap_or_default())
+}
+
 /// Bytes that the kernel holds for TCP sockets, on the whole machine.
 pub(super) fn tcp_memory_bytes() -> u64 {
     let text = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();

@@ -35,6 +35,8 @@ pub struct Tally {
     pub cpu: Duration,
     /// The busiest thread's part of the time under load, 0 to 1.
     pub busiest: f64,
+    /// The part of it for which a thread was ready and had no core, the most of any thread, 0 to 1.
+    pub starved: f64,
 }
 
 impl Default for Tally {
@@ -52,6 +54,7 @@ impl Default for Tally {
             close_codes: BTreeMap::new(),
             cpu: Duration::ZERO,
             busiest: 0.0,
+            starved: 0.0,
         }
     }
 }
@@ -97,6 +100,7 @@ impl Tally {
         }
         self.cpu += other.cpu;
         self.busiest = self.busiest.max(other.busiest);
+        self.starved = self.starved.max(other.starved);
     }
 }
 

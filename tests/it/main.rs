@@ -23,6 +23,7 @@ mod attacks;
 mod auth;
 mod backend_answers;
 mod balance;
+mod bench;
 mod beside;
 mod browser;
 mod bulk;

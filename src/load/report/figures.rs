@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::load::campaign::{Memory, Round};
-use crate::load::plan::{Mode, Plan};
+use crate::load::plan::{Mode, Pace, Plan};
 use crate::load::tally::Tally;
 
 /// Everything that a run has shown.
@@ -15,6 +15,10 @@ use crate::load::tally::Tally;
 pub struct Report {
     /// The kind of load.
     pub mode: &'static str,
+    /// Echoes asked for in a second over all connections, in an open loop.
+    pub rate_per_second: Option<u64>,
+    /// Echoes under way on each connection, in a closed loop.
+    pub in_flight: Option<u32>,
     /// Connections per target.
     pub connections: u64,
     /// Payload bytes of a message.
@@ -46,6 +50,8 @@ pub struct TargetReport {
     pub bytes: u64,
     /// Messages received in a second.
     pub messages_per_second: Spread,
+    /// Payload megabytes received in a second, where messages are large.
+    pub megabytes_per_second: Option<Spread>,
     /// From when a message was due to its echo.
     pub round_trip_us: Percentiles,
     /// Parts of all messages, or openings where there are none, and the microseconds they stayed
@@ -91,16 +97,22 @@ pub struct MemoryReport {
 /// What the generator itself needed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Generator {
+    /// Cores that it kept busy under load.
+    pub cpu_cores: f64,
     /// Its CPU time for a message there and back.
     pub cpu_us_per_message: Option<f64>,
     /// Its CPU time for a handshake, where handshakes are the load.
     pub cpu_us_per_handshake: Option<f64>,
     /// How busy its busiest thread was.
     pub busiest_percent: f64,
+    /// How long a thread was ready and had no core to run on, the most of any.
+    pub waited_percent: f64,
     /// By how much it was late with its messages.
     pub late_us: Percentiles,
     /// Whether figures are its limit rather than the target's.
     pub is_bottleneck: bool,
+    /// Whether the machine had too few cores for it and the target.
+    pub is_starved: bool,
 }
 
 /// A quarter of a second under load.
@@ -112,6 +124,8 @@ pub struct Point {
     pub second: f64,
     /// Messages in a second.
     pub messages_per_second: f64,
+    /// Handshakes in a second.
+    pub handshakes_per_second: f64,
     /// The target's CPU seconds in a second.
     pub cpu: Option<f64>,
 }
@@ -148,6 +162,14 @@ impl Report {
         let targets = plan.targets.iter().zip(rounds);
         Self {
             mode: plan.mode.word(),
+            rate_per_second: match plan.mode {
+                Mode::Echo(Pace::Rate(per_second)) => Some(per_second.get()),
+                _ => None,
+            },
+            in_flight: match plan.mode {
+                Mode::Echo(Pace::InFlight(count)) => Some(count),
+                _ => None,
+            },
             connections: plan.connections,
             message_bytes: plan.message_bytes,
             seconds: plan.duration.as_secs_f64(),
@@ -178,7 +200,14 @@ impl TargetReport {
         let cpu_per_message = over(rounds, |round| {
             Some(round.cpu?.as_secs_f64() / some(round.messages)?)
         });
+        // What a server pushes is of its own size.
+        let is_bulk = matches!(plan.mode, Mode::Echo(_)) && plan.message_bytes >= LARGE_BYTES;
         let gigabytes_per_message = plan.message_bytes as f64 / 1e9;
+        let elapsed = rounds.iter().map(|round| round.elapsed).sum();
+        let messages_per_second = over(rounds, |round| {
+            Some(round.messages as f64 / round.elapsed.as_secs_f64())
+        })
+        .unwrap_or_default();
         Self {
             url: url.to_owned(),
             opened: tally.opened,
@@ -186,15 +215,14 @@ impl TargetReport {
             opening_ms: Percentiles::of(&tally.opening, 1e-6),
             messages,
             bytes: tally.bytes,
-            messages_per_second: over(rounds, |round| {
-                Some(round.messages as f64 / round.elapsed.as_secs_f64())
-            })
-            .unwrap_or_default(),
+            messages_per_second,
+            megabytes_per_second: is_bulk
+                .then(|| messages_per_second.times(gigabytes_per_message * 1e3)),
             round_trip_us: Percentiles::of(&tally.round_trip, 1e-3),
             distribution: distribution(&tally),
             cpu_us_per_message: cpu_per_message.map(|spread| spread.times(1e6)),
             cpu_s_per_gigabyte: cpu_per_message
-                .filter(|_| plan.message_bytes >= LARGE_BYTES)
+                .filter(|_| is_bulk)
                 .map(|spread| spread.times(1.0 / gigabytes_per_message)),
             cpu_us_per_handshake: handshakes.then(|| cpu_per_handshake(rounds)).flatten(),
             cpu_cores: over(rounds, |round| {
@@ -210,7 +238,7 @@ impl TargetReport {
             close_codes: named(&tally.close_codes, |code| {
                 code.map_or_else(|| "none".to_owned(), |code| code.to_string())
             }),
-            generator: Generator::new(&tally, messages, handshakes),
+            generator: Generator::new(&tally, messages, handshakes, elapsed),
             course: course(rounds),
         }
     }
@@ -239,18 +267,22 @@ impl MemoryReport {
 }
 
 impl Generator {
-    fn new(tally: &Tally, messages: u64, handshakes: bool) -> Self {
+    fn new(tally: &Tally, messages: u64, handshakes: bool, elapsed: Duration) -> Self {
         const BUSY: f64 = 0.95;
+        const STARVED: f64 = 0.2;
         const LATE_US: f64 = 1000.0;
         let late_us = Percentiles::of(&tally.lateness, 1e-3);
         let cpu_us = tally.cpu.as_secs_f64() * 1e6;
         Self {
+            cpu_cores: tally.cpu.as_secs_f64() / elapsed.as_secs_f64().max(1e-9),
             cpu_us_per_message: some(messages).map(|messages| cpu_us / messages),
             cpu_us_per_handshake: some(tally.opened)
                 .filter(|_| handshakes)
                 .map(|opened| cpu_us / opened),
             busiest_percent: tally.busiest * 100.0,
+            waited_percent: tally.starved * 100.0,
             late_us,
+            is_starved: tally.starved > STARVED,
             is_bottleneck: tally.busiest > BUSY || late_us.p99 > LATE_US,
         }
     }
@@ -327,6 +359,11 @@ fn named<K>(counts: &BTreeMap<K, u64>, name: impl Fn(&K) -> String) -> BTreeMap<
         .collect()
 }
 
+/// Whether so many figures can say what a part of them stayed below: one is beyond it at least.
+pub(super) fn is_told(count: u64, quantile: f64) -> bool {
+    (1.0 - quantile) * count as f64 >= 1.0 - 1e-6
+}
+
 fn distribution(tally: &Tally) -> Vec<(f64, f64)> {
     const QUANTILES: [f64; 16] = [
         0.0, 0.1, 0.25, 0.5, 0.75, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9995, 0.9999,
@@ -341,6 +378,7 @@ fn distribution(tally: &Tally) -> Vec<(f64, f64)> {
     }
     QUANTILES
         .iter()
+        .filter(|&&quantile| is_told(histogram.len(), quantile))
         .map(|&quantile| {
             (
                 quantile,
@@ -361,6 +399,8 @@ fn course(rounds: &[Round]) -> Vec<Point> {
                     round,
                     second: pair[1].at.as_secs_f64(),
                     messages_per_second: (pair[1].messages - pair[0].messages) as f64 / seconds,
+                    handshakes_per_second: (pair[1].handshakes - pair[0].handshakes) as f64
+                        / seconds,
                     cpu: pair[1]
                         .cpu
                         .zip(pair[0].cpu)
@@ -389,6 +429,12 @@ mod tests {
             target.url = url.to_owned();
             Self::new(&plan(vec![target]), &[vec![]])
         }
+    }
+
+    #[test]
+    fn few_figures_tell_no_rare_ones() {
+        assert!(is_told(1, 0.0) && is_told(100, 0.99) && is_told(10_000, 0.9999));
+        assert!(!is_told(99, 0.99) && !is_told(9_999, 0.9999) && !is_told(0, 0.0));
     }
 
     #[test]

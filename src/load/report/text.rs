@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::figures::{MemoryReport, Percentiles, Report, Spread, TargetReport};
+use super::figures::{MemoryReport, Percentiles, Report, Spread, TargetReport, is_told};
 use super::table::Table;
 
 impl fmt::Display for Report {
@@ -17,19 +17,43 @@ impl fmt::Display for Report {
         rows.costs();
         rows.generator();
         rows.faults();
+        writeln!(f, "{}", self.load())?;
         write!(f, "{}", rows.table)?;
-        for target in self
-            .targets
-            .iter()
-            .filter(|target| target.generator.is_bottleneck)
-        {
-            writeln!(
-                f,
-                "note: the generator was itself the bottleneck at {} (give it more --threads or cores)",
-                target.url
-            )?;
+        for TargetReport { url, generator, .. } in &self.targets {
+            if generator.is_bottleneck {
+                writeln!(
+                    f,
+                    "note: the generator was itself the bottleneck at {url} (give it more --threads or cores)"
+                )?;
+            }
+            if generator.is_starved {
+                writeln!(
+                    f,
+                    "note: the machine was full at {url}: the generator waited for a core {:.0} % of the time (times                      and throughput are the machine's, CPU per message is the target's)",
+                    generator.waited_percent
+                )?;
+            }
         }
         Ok(())
+    }
+}
+
+impl Report {
+    /// What was done, in a line.
+    fn load(&self) -> String {
+        let pace = match (self.rate_per_second, self.in_flight) {
+            (Some(rate), _) => format!(", {rate} messages/s of {} bytes", self.message_bytes),
+            (_, Some(count)) => format!(", {count} in flight, {} bytes", self.message_bytes),
+            _ => String::new(),
+        };
+        let rounds = match self.rounds {
+            1 => String::new(),
+            rounds => format!(" in {rounds} rounds"),
+        };
+        format!(
+            "{}: {} connections{pace}, {} s{rounds}, {} generator thread(s)",
+            self.mode, self.connections, self.seconds, self.threads
+        )
     }
 }
 
@@ -57,17 +81,17 @@ impl Rows<'_> {
     }
 
     fn messages(&mut self) {
-        if self
-            .report
-            .targets
-            .iter()
-            .all(|target| target.messages == 0)
-        {
+        let targets = &self.report.targets;
+        let is_waited_for = matches!(self.report.mode, "echo" | "sink");
+        if !is_waited_for && targets.iter().all(|target| target.messages == 0) {
             return;
         }
         self.cells("messages", |target| Some(target.messages.to_string()));
         self.spread("messages per second", |target| {
             Some(target.messages_per_second)
+        });
+        self.spread("payload, MB per second", |target| {
+            target.megabytes_per_second
         });
         self.percentiles("round trip, µs", |target| target.round_trip_us);
     }
@@ -96,6 +120,9 @@ impl Rows<'_> {
 
     fn generator(&mut self) {
         self.table.heading("generator");
+        self.cells("  CPU, cores", |target| {
+            Some(number(target.generator.cpu_cores))
+        });
         self.cells("  CPU per message, µs", |target| {
             target.generator.cpu_us_per_message.map(number)
         });
@@ -104,6 +131,9 @@ impl Rows<'_> {
         });
         self.cells("  busiest thread", |target| {
             Some(format!("{:.0} %", target.generator.busiest_percent))
+        });
+        self.cells("  waited for a core", |target| {
+            Some(format!("{:.0} %", target.generator.waited_percent))
         });
         if self
             .report
@@ -158,10 +188,10 @@ impl Rows<'_> {
             return;
         }
         self.table.heading(name);
-        for (name, figure) in PERCENTILES {
+        for (name, quantile, figure) in PERCENTILES {
             self.figure(&format!("  {name}"), |target| {
                 let percentiles = of(target);
-                (percentiles.count > 0).then(|| figure(&percentiles))
+                is_told(percentiles.count, quantile).then(|| figure(&percentiles))
             });
         }
     }
@@ -230,13 +260,14 @@ impl Rows<'_> {
 
 type Figure = fn(&Percentiles) -> f64;
 
-const PERCENTILES: [(&str, Figure); 6] = [
-    ("50 %", |percentiles| percentiles.p50),
-    ("90 %", |percentiles| percentiles.p90),
-    ("99 %", |percentiles| percentiles.p99),
-    ("99.9 %", |percentiles| percentiles.p99_9),
-    ("99.99 %", |percentiles| percentiles.p99_99),
-    ("100 %", |percentiles| percentiles.max),
+/// The slowest is told of any number.
+const PERCENTILES: [(&str, f64, Figure); 6] = [
+    ("50 %", 0.5, |percentiles| percentiles.p50),
+    ("90 %", 0.9, |percentiles| percentiles.p90),
+    ("99 %", 0.99, |percentiles| percentiles.p99),
+    ("99.9 %", 0.999, |percentiles| percentiles.p99_9),
+    ("99.99 %", 0.9999, |percentiles| percentiles.p99_99),
+    ("100 %", 0.0, |percentiles| percentiles.max),
 ];
 
 fn count(count: Option<&u64>) -> String {
