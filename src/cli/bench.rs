@@ -46,7 +46,7 @@ pub struct Bench {
     /// Bytes that each slow reader reads in a second [default: 1024]
     #[arg(long, value_name = "N")]
     read_rate: Option<u32>,
-    /// Take any certificate
+    /// Take any certificate, and check no signature
     #[arg(long)]
     tls_insecure: bool,
     /// PEM file with the roots to trust instead of the system's

@@ -55,7 +55,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("telemetry", &["config", "logic"]),
     ("config", &["logic"]),
     ("import", &["config", "logic"]),
-    ("load", &["tls", "logic::websocket"]),
+    ("load", &["logic::websocket"]),
     ("logic", &[]),
 ];
 

@@ -29,7 +29,8 @@ impl fmt::Display for Report {
             if generator.is_starved {
                 writeln!(
                     f,
-                    "note: the machine was full at {url}: the generator waited for a core {:.0} % of the time (times                      and throughput are the machine's, CPU per message is the target's)",
+                    "note: the machine was full at {url}: the generator waited for a core {:.0} % of \
+                     the time (times and throughput are the machine's, CPU per message the target's)",
                     generator.waited_percent
                 )?;
             }
@@ -282,5 +283,32 @@ fn number(figure: f64) -> String {
         10.0.. => format!("{figure:.1}"),
         1.0.. => format!("{figure:.2}"),
         _ => format!("{figure:.3}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_the_way_is_noted_in_a_line() {
+        let mut report = Report::of_nothing("ws://a/");
+        assert!(!report.to_string().contains("note:"));
+        let generator = &mut report.targets[0].generator;
+        (generator.is_bottleneck, generator.is_starved) = (true, true);
+        let text = report.to_string();
+        let notes: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("note: "))
+            .collect();
+        assert!(
+            notes[0].contains("itself the bottleneck at ws://a/"),
+            "{text}"
+        );
+        assert!(
+            notes[1].contains("the machine was full at ws://a/"),
+            "{text}"
+        );
+        assert!(notes.iter().all(|note| !note.contains("  ")), "{text}");
     }
 }
