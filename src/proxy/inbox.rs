@@ -104,7 +104,7 @@ impl Inbox {
                 return Ok(self.bytes.split_to(end).freeze());
             }
             self.searched = self.bytes.len();
-            let Ok(read) = timeout_at(deadline, self.read_some(stream)).await else {
+            let Ok(read) = timeout_at(deadline, self.read_some(stream, READ_BYTES)).await else {
                 return Err(NoHead::TimedOut {
                     started: !self.is_empty(),
                 });
@@ -135,7 +135,7 @@ impl Inbox {
             return true;
         }
         self.bytes = BytesMut::new();
-        matches!(self.read_some(stream).await, Ok(1..))
+        matches!(self.read_some(stream, READ_BYTES).await, Ok(1..))
     }
 
     /// Takes in what comes while nobody wants it, `max_bytes` at most; resolves when the stream
@@ -150,7 +150,7 @@ impl Inbox {
     pub async fn fill<S: AsyncRead + Unpin>(&mut self, stream: &mut S, max_bytes: usize) -> bool {
         while self.bytes.len() < max_bytes {
             let room = max_bytes - self.bytes.len();
-            match self.read(stream, room.min(READ_BYTES)).await {
+            match self.read_some(stream, room.min(READ_BYTES)).await {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => return false,
             }
@@ -158,11 +158,15 @@ impl Inbox {
         true
     }
 
-    /// Reads once through the worker's scratch, so that only what came takes memory.
-    async fn read_some<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> io::Result<usize> {
+    /// Reads once, `max` bytes at most, through the worker's scratch: only what came takes memory.
+    async fn read_some<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        max: usize,
+    ) -> io::Result<usize> {
         let read = |cx: &mut Context<'_>| {
             scratch::with(|scratch| {
-                let mut buf = ReadBuf::new(&mut scratch[..READ_BYTES]);
+                let mut buf = ReadBuf::new(&mut scratch[..max]);
                 ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
                 self.bytes.extend_from_slice(buf.filled());
                 Poll::Ready(Ok(buf.filled().len()))
@@ -197,7 +201,7 @@ mod tests {
         let (mut near, mut far) = duplex(1024);
         far.write_all(HEAD).await.unwrap();
         let mut inbox = Inbox::default();
-        assert_eq!(inbox.read_some(&mut near).await.unwrap(), HEAD.len());
+        assert_eq!(inbox.read_some(&mut near, 1024).await.unwrap(), HEAD.len());
         assert!(inbox.bytes.capacity() < 2 * HEAD.len());
         let deadline = Instant::now() + std::time::Duration::from_secs(5);
         let head = inbox.head(&mut near, b"GET", 1024, deadline).await.unwrap();

@@ -1,6 +1,8 @@
 //! The request as the backend gets it: what is ours to say replaces what the client claimed.
 
 use std::borrow::Cow;
+use std::io::Write as _;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::framing::same_but_for_underscores;
@@ -125,7 +127,7 @@ impl Outbound<'_> {
         ours("X-Forwarded-Proto", scheme.word().as_bytes());
         ours("X-Forwarded-Host", host);
         ours("X-Forwarded-Port", port);
-        ours("X-Real-IP", address.to_string().as_bytes());
+        ours("X-Real-IP", &written(address));
         match self.proof {
             Proof::NotAsked => {}
             Proof::Absent => ours("X-Tidegate-Client-Verified", b"false"),
@@ -142,14 +144,16 @@ impl Outbound<'_> {
 
     /// The hops a trusted peer reports, and the peer itself.
     fn forwarded_for(&self) -> Vec<u8> {
-        let mut hops = Vec::new();
-        if self.client.vouched {
-            for value in self.fields().values("x-forwarded-for") {
-                hops.extend_from_slice(value);
-                hops.extend_from_slice(b", ");
-            }
+        let peer = written(self.client.peer);
+        if !self.client.vouched {
+            return peer;
         }
-        hops.extend_from_slice(self.client.peer.to_string().as_bytes());
+        let mut hops = Vec::new();
+        for value in self.fields().values("x-forwarded-for") {
+            hops.extend_from_slice(value);
+            hops.extend_from_slice(b", ");
+        }
+        hops.extend_from_slice(&peer);
         hops
     }
 
@@ -239,6 +243,16 @@ fn each_of_offer(offer: &Offer, put: &mut impl FnMut(&[u8], &[u8])) {
         );
     }
 }
+
+fn written(address: IpAddr) -> Vec<u8> {
+    let mut text = Vec::with_capacity(ADDRESS_BYTES);
+    // Writing to a Vec cannot fail.
+    let _ = write!(text, "{address}");
+    text
+}
+
+/// What the longest address takes.
+const ADDRESS_BYTES: usize = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255".len();
 
 fn is(name: &[u8], field: &str) -> bool {
     name.eq_ignore_ascii_case(field.as_bytes())
