@@ -119,13 +119,19 @@ impl Listeners {
         Ok(bound)
     }
 
-    /// Accepts from what was bound, and closes what is no longer wanted.
-    pub fn put_in_force(&mut self, bound: Bound) {
+    /// Accepts no more from what is no longer wanted beside what was bound; resolves when nothing is
+    /// accepted there. A socket that only changes its listener keeps what waits in it.
+    pub async fn withdraw(&mut self, bound: &Bound) {
         let goes = |key: &Key, _: &mut Accepting| bound.wanted.iter().all(|it| it.key != *key);
         for (key, accepting) in self.accepting.extract_if(goes) {
             info!(listener = %key.0, address = %accepting.socket.endpoint(), "closed");
             self.closing.push(accepting.end());
         }
+        self.closed().await;
+    }
+
+    /// Accepts from what was bound.
+    pub fn put_in_force(&mut self, bound: Bound) {
         for (key, socket) in bound.sockets {
             info!(listener = %key.0, address = %socket.endpoint(), "listening");
             let accepting = self.accept(&key.0, socket);
@@ -188,7 +194,7 @@ impl Listeners {
     }
 
     /// Resolves when nothing is accepted any more from what is not in force.
-    pub async fn closed(&mut self) {
+    async fn closed(&mut self) {
         let ended = join_all(self.closing.drain(..));
         // A worker that hangs must hold up neither a reload nor the end.
         if timeout(CLOSING_TIME, ended).await.is_err() {

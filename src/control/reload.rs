@@ -192,6 +192,8 @@ impl Reloader {
         let snapshot = self.snapshot_of(config, &before).await?;
         let plan = Plan::of(&before, &snapshot, &self.shared);
 
+        // A connection accepted for a listener that is gone by then would find nobody to serve it.
+        self.listeners.withdraw(&bound).await;
         self.shared.replace(Arc::clone(&snapshot));
         self.listeners.put_in_force(bound);
         self.log.apply(snapshot.config.log.level);
@@ -207,7 +209,6 @@ impl Reloader {
         drop(before);
         // What they held of servers that went must be gone before those are forgotten.
         self.tending.shutdown().await;
-        self.listeners.closed().await;
         self.shared.servers.prune();
         self.tend(&snapshot);
         warn_of_insecure(&snapshot.config);

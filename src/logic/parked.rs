@@ -23,8 +23,10 @@ impl Parked {
         &self.bytes[self.taken..]
     }
 
-    /// Lets more wait.
+    /// Lets more wait. What was taken is forgotten first: else a peer that always leaves a little would
+    /// have everything kept that it ever took.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..std::mem::take(&mut self.taken));
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -40,6 +42,17 @@ impl Parked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_always_leaves_a_little_has_no_more_kept_than_waits() {
+        let mut parked = Parked::default();
+        for _ in 0..1000 {
+            parked.push(&[0; 100]);
+            parked.take(parked.len() - 1);
+            assert_eq!(parked.len(), 1);
+        }
+        assert!(parked.bytes.capacity() < 1000);
+    }
 
     #[test]
     fn what_is_taken_does_not_come_again_and_nothing_left_holds_nothing() {

@@ -24,18 +24,6 @@ impl Stream {
         matches!(self, Self::Tls(_))
     }
 
-    /// Resolves when there may be something to read, without a buffer to read it into.
-    ///
-    /// # Errors
-    /// When the socket can't be waited for.
-    pub async fn readable(&self) -> io::Result<()> {
-        match self {
-            Self::Plain(socket) => socket.readable().await,
-            Self::Tls(tls) if tls.is_readable() => Ok(()),
-            Self::Tls(tls) => tls.socket().readable().await,
-        }
-    }
-
     /// Resolves when the peer has reset the connection.
     pub async fn reset(&self) {
         self.socket().reset().await;

@@ -143,7 +143,11 @@ impl Engine {
         self.write(None, records)
     }
 
-    fn check(&self) -> io::Result<()> {
+    /// Whether it has not failed.
+    ///
+    /// # Errors
+    /// `InvalidData` once it has.
+    pub(super) fn check(&self) -> io::Result<()> {
         match self.failed {
             true => Err(io::ErrorKind::InvalidData.into()),
             false => Ok(()),

@@ -93,6 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         cx: &mut Context<'_>,
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.engine.check()?;
         scratch::with_incoming(|records| {
             let kept = self.engine.kept();
             let held = kept.len();
@@ -176,11 +177,6 @@ impl<S> TlsStream<S> {
     pub fn state(&self) -> &CommonState {
         self.engine.state()
     }
-
-    /// Whether a read has something to give without asking the socket.
-    pub const fn is_readable(&self) -> bool {
-        !self.engine.out.opened.is_empty() || self.engine.out.ended
-    }
 }
 
 impl<S: fmt::Debug> fmt::Debug for TlsStream<S> {
@@ -205,9 +201,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
                 return Poll::Ready(Ok(()));
             }
             let said = this.engine.out.unsent.len();
-            ready!(this.poll_receive(cx, room))?;
+            match ready!(this.poll_receive(cx, room)) {
+                // What came before a broken record is whole; the next read tells of the failure.
+                Err(_) if room.remaining() < before => return Poll::Ready(Ok(())),
+                outcome => outcome?,
+            }
             if this.engine.out.unsent.len() > said {
-                // What the session answers by itself; if it has to wait, the socket wakes us.
+                // What the session answers by itself; if it has to wait, it goes with the next write.
                 let _: Poll<()> = this.poll_unsent(cx)?;
             }
         }

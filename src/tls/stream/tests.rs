@@ -468,6 +468,23 @@ async fn an_end_of_the_connection_alone_is_told_from_the_end_of_the_data() {
 }
 
 #[tokio::test]
+async fn what_came_before_a_broken_record_is_read_and_the_failure_stays() {
+    for we in BOTH {
+        let (mut ours, mut peer) = streams(we, &TLS13, 10_000).await;
+        peer.write_all(b"whole").await.unwrap();
+        peer.flush().await.unwrap();
+        let socket = peer.get_mut().0;
+        socket.write_all(b"\x17\x03\x03\x00\x03bad").await.unwrap();
+        let mut heard = [0; 100];
+        assert_eq!(ours.read(&mut heard).await.unwrap(), 5);
+        for _ in 0..2 {
+            let error = ours.read(&mut heard).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        }
+    }
+}
+
+#[tokio::test]
 async fn nonsense_is_answered_with_an_alert_also_where_it_came_early() {
     const HTTP: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
     for early in [HTTP, &[]] {
