@@ -4,6 +4,7 @@ use std::io;
 use std::net::ToSocketAddrs;
 
 use hyper::Uri;
+use hyper::http::uri::Authority;
 
 use super::plan::Target;
 
@@ -13,6 +14,12 @@ pub enum TargetError {
     /// Not a URL of a WebSocket.
     #[error("{url} is not a WebSocket's URL (write ws://HOST:PORT/PATH or wss://HOST/PATH)")]
     NotWebSocket {
+        /// What was given.
+        url: String,
+    },
+    /// Its port can't be connected to.
+    #[error("{url} has no good port (write 1 to 65535)")]
+    Port {
         /// What was given.
         url: String,
     },
@@ -46,9 +53,10 @@ impl Target {
             .filter(|authority| !authority.as_str().contains('@'));
         let authority = authority.ok_or_else(not_websocket)?;
         let host = authority.host().trim_matches(['[', ']']).to_owned();
-        let port = authority
-            .port_u16()
-            .unwrap_or(if secure { 443 } else { 80 });
+        let port = port(authority, if secure { 443 } else { 80 });
+        let port = port.ok_or_else(|| TargetError::Port {
+            url: url.to_owned(),
+        })?;
         let no_address = || io::Error::from(io::ErrorKind::NotFound);
         let address = (host.as_str(), port)
             .to_socket_addrs()
@@ -70,6 +78,18 @@ impl Target {
             pid,
         })
     }
+}
+
+/// What stands behind the host; `Authority::port` takes what is no port for none.
+fn port(authority: &Authority, default: u16) -> Option<u16> {
+    let rest = authority.as_str().strip_prefix(authority.host())?;
+    let Some(digits) = rest.strip_prefix(':') else {
+        return rest.is_empty().then_some(default);
+    };
+    // A sign is no digit, but would be parsed.
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let port = digits.parse().ok().filter(|_| is_number)?;
+    (port > 0).then_some(port)
 }
 
 #[cfg(test)]
@@ -94,15 +114,25 @@ mod tests {
 
     #[test]
     fn other_things_are_refused() {
-        for url in [
-            "http://a/",
-            "ws:/a",
-            "127.0.0.1:80",
-            "",
-            "ws://u@a/",
-            "ws://a:99999/",
-        ] {
+        for url in ["http://a/", "ws:/a", "127.0.0.1:80", "", "ws://u@a/"] {
             assert!(Target::resolve(url, None).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_port_is_not_taken_for_the_usual_one() {
+        for url in [
+            "ws://127.0.0.1:99999/",
+            "ws://127.0.0.1:1708O/",
+            "ws://127.0.0.1:/",
+            "ws://127.0.0.1:-1/",
+            "ws://127.0.0.1:+80/",
+            "ws://127.0.0.1:0/",
+            "wss://127.0.0.1:70000/",
+            "ws://[::1]:70000/",
+        ] {
+            let error = Target::resolve(url, None).unwrap_err();
+            assert!(matches!(error, TargetError::Port { .. }), "{url}: {error}");
         }
     }
 }
