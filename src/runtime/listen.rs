@@ -19,7 +19,7 @@ use super::options::prepare_listener;
 use super::socket;
 
 /// Connections the kernel may hold for us before we accept them; `net.core.somaxconn` caps it.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 4096;
 
 /// A bound and listening socket, not yet accepted from.
 #[derive(Clone, Debug)]

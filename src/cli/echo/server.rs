@@ -12,6 +12,7 @@ use crate::logic::answer::Answer;
 use crate::logic::request::{Framing, Request, RequestHead};
 use crate::logic::websocket::handshake::{Offer, accept_for};
 use crate::proxy::inbox::Inbox;
+use crate::runtime::listen::BACKLOG;
 
 use super::frames::Frames;
 
@@ -35,6 +36,8 @@ impl EchoServer {
     /// Binds and listens.
     pub(in crate::cli) fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = std::net::TcpListener::bind(address)?;
+        // Called again, it makes the queue longer.
+        rustix::net::listen(&socket, BACKLOG)?;
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
@@ -149,4 +152,24 @@ async fn websocket(mut stream: TcpStream, mut inbox: Inbox, offer: &Offer) -> io
     timeout(LINGER, rest)
         .await
         .map_or(Ok(()), |copied| copied.map(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::net::TcpStream;
+
+    use super::{Duration, EchoServer};
+
+    #[test]
+    fn a_burst_of_clients_waits_in_the_queue() {
+        // More than the standard library's queue takes; nobody accepts.
+        const BURST: usize = 300;
+        let server = EchoServer::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let patience = Duration::from_secs(20);
+        let clients: Vec<_> = (0..BURST)
+            .map(|_| TcpStream::connect_timeout(&server.address(), patience).unwrap())
+            .collect();
+        assert_eq!(clients.len(), BURST);
+    }
 }
