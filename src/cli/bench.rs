@@ -157,8 +157,8 @@ fn try_run(bench: &Bench) -> Result<bool, BenchError> {
         plan.connections = possible;
     }
     // Found out before the load, not after.
-    let json = bench.json.as_deref().map(ReportFile::create).transpose()?;
-    let html = bench.html.as_deref().map(ReportFile::create).transpose()?;
+    let json = bench.json.as_deref().map(ReportFile::open).transpose()?;
+    let html = bench.html.as_deref().map(ReportFile::open).transpose()?;
     let bar = Bar::new(&plan);
     let rounds = run_plan(&plan, &mut |progress| bar.show(progress))?;
     bar.finish();
@@ -180,9 +180,11 @@ struct ReportFile {
 }
 
 impl ReportFile {
-    fn create(path: &Path) -> Result<Self, BenchError> {
+    /// Leaves what the file holds until there is something to write.
+    fn open(path: &Path) -> Result<Self, BenchError> {
         let path = path.to_owned();
-        match File::create(&path) {
+        let mut options = File::options();
+        match options.write(true).create(true).truncate(false).open(&path) {
             Ok(file) => Ok(Self { path, file }),
             Err(source) => Err(BenchError::Report { file: path, source }),
         }
@@ -191,9 +193,17 @@ impl ReportFile {
     fn write(mut self, text: serde_json::Result<String>) -> Result<(), BenchError> {
         let written = text
             .map_err(io::Error::from)
-            .and_then(|text| self.file.write_all(text.as_bytes()));
+            .and_then(|text| self.replace(&text));
         let file = self.path;
         written.map_err(|source| BenchError::Report { file, source })
+    }
+
+    fn replace(&mut self, text: &str) -> io::Result<()> {
+        // A pipe or a terminal has nothing to empty.
+        if self.file.metadata()?.is_file() {
+            self.file.set_len(0)?;
+        }
+        self.file.write_all(text.as_bytes())
     }
 }
 

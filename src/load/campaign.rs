@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::clock::{Clock, nanos};
 use super::driver::{Driver, Job, Shared};
+use super::fault::Fault;
 use super::plan::{Plan, Target};
 use super::process::{ProcessTree, tcp_memory_bytes};
 use super::secure::{self, SecureError};
@@ -106,9 +107,14 @@ pub struct Progress {
 /// # Errors
 /// When the machine or the plan does not allow it. What the targets do wrong is in the tallies.
 pub fn run(plan: &Plan, watch: &mut dyn FnMut(Progress)) -> Result<Vec<Vec<Round>>, RunError> {
+    let accounted = plan
+        .targets
+        .iter()
+        .map(accounted)
+        .collect::<Result<Vec<_>, _>>()?;
     let mut rounds: Vec<Vec<Round>> = plan.targets.iter().map(|_| Vec::new()).collect();
     for round in 0..plan.rounds {
-        for (index, target) in plan.targets.iter().enumerate() {
+        for (index, (target, &accounted)) in plan.targets.iter().zip(&accounted).enumerate() {
             let mut report = |progress| {
                 watch(Progress {
                     round,
@@ -116,24 +122,27 @@ pub fn run(plan: &Plan, watch: &mut dyn FnMut(Progress)) -> Result<Vec<Vec<Round
                     ..progress
                 })
             };
-            rounds[index].push(run_round(plan, target, &mut report)?);
+            rounds[index].push(run_round(plan, target, accounted, &mut report)?);
         }
     }
     Ok(rounds)
 }
 
+/// The target's process, which must be there when the run begins.
+fn accounted(target: &Target) -> Result<Option<ProcessTree>, RunError> {
+    let tree = |pid| ProcessTree::of(pid).map_err(|source| RunError::Process { pid, source });
+    target.pid.map(tree).transpose()
+}
+
 fn run_round(
     plan: &Plan,
     target: &Target,
+    accounted: Option<ProcessTree>,
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Round, RunError> {
     let shared = Shared::default();
     let clock = Clock::start();
     let span = plan.duration / plan.rounds;
-    let accounted = target
-        .pid
-        .map(|pid| ProcessTree::of(pid).map_err(|source| RunError::Process { pid, source }))
-        .transpose()?;
     let jobs = (0..plan.threads)
         .map(|thread| {
             let clients = usize::try_from(plan.share(thread)).unwrap_or(usize::MAX);
@@ -171,6 +180,9 @@ fn run_round(
                 Ok(seen) => tally.add(&seen?),
                 Err(panic) => std::panic::resume_unwind(panic),
             }
+        }
+        if watcher.has_lost_its_process() {
+            tally.fault(Fault::ProcessEnded);
         }
         Ok(seen.round(tally, memory_before))
     })
@@ -235,15 +247,19 @@ impl Watcher<'_> {
             at: Duration::from_nanos(self.clock.now().saturating_sub(start)),
             messages: self.shared.messages.load(Relaxed),
             handshakes: self.shared.opened.load(Relaxed),
-            cpu: self.accounted.map(ProcessTree::cpu_time),
+            cpu: self.accounted.and_then(ProcessTree::cpu_time),
         }
     }
 
     fn memory(&self) -> Memory {
         Memory {
-            process_bytes: self.accounted.map(ProcessTree::memory_bytes),
+            process_bytes: self.accounted.and_then(ProcessTree::memory_bytes),
             tcp_bytes: tcp_memory_bytes(),
         }
+    }
+
+    fn has_lost_its_process(&self) -> bool {
+        self.accounted.is_some_and(|tree| tree.cpu_time().is_none())
     }
 
     fn progress(&self, under_load: Option<Duration>) -> Progress {

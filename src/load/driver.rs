@@ -93,7 +93,7 @@ impl<'a> Driver<'a> {
         }
         driver.job.shared.prepared.fetch_add(1, Relaxed);
         let span = driver.await_start()?;
-        let before = Needs::now();
+        let before = Needs::now(&driver.context.tally);
         driver.job.plan.mode.run(&mut driver, span)?;
         driver.note_needs(before, span);
         driver.await_echoes()?;
@@ -269,6 +269,11 @@ impl<'a> Driver<'a> {
             self.recycle(news);
         }
         Ok(())
+    }
+
+    /// Whether this thread's part of all connections is open, none missing.
+    pub(super) fn are_all_open(&self) -> bool {
+        self.open_slots().len() as u64 == self.share()
     }
 
     /// Says goodbye to the client in this slot.
@@ -464,13 +469,16 @@ impl<'a> Driver<'a> {
     }
 
     fn note_needs(&mut self, before: Needs, span: Span) {
-        let needs = Needs::now();
+        let needs = Needs::now(&self.context.tally);
         let spent = needs.cpu.saturating_sub(before.cpu);
         let waited = needs.wait.saturating_sub(before.wait);
         let elapsed = Duration::from_nanos(self.now().saturating_sub(span.start));
         let part = |time: Duration| time.as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
         let tally = &mut self.context.tally;
         (tally.cpu, tally.busiest, tally.starved) = (spent, part(spent), part(waited));
+        tally.covered = elapsed;
+        tally.covered_messages = needs.messages - before.messages;
+        tally.covered_handshakes = needs.handshakes - before.handshakes;
     }
 }
 
@@ -479,14 +487,19 @@ struct Needs {
     cpu: Duration,
     /// Ready, and no core to run on.
     wait: Duration,
+    /// What it was needed for.
+    messages: u64,
+    handshakes: u64,
 }
 
 impl Needs {
-    fn now() -> Self {
+    fn now(tally: &Tally) -> Self {
         let cpu = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime));
         Self {
             cpu: cpu.unwrap_or_default(),
             wait: thread_wait(),
+            messages: tally.messages,
+            handshakes: tally.opened,
         }
     }
 }

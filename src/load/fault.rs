@@ -46,6 +46,8 @@ pub enum Fault {
     Unsent,
     /// Our Close was not answered in time.
     CloseTimeout,
+    /// The process that is accounted has ended.
+    ProcessEnded,
 }
 
 impl fmt::Display for Fault {
@@ -72,6 +74,7 @@ impl fmt::Display for Fault {
             Self::Lost => f.write_str("message lost"),
             Self::Unsent => f.write_str("message not sent in time"),
             Self::CloseTimeout => f.write_str("Close not answered in time"),
+            Self::ProcessEnded => f.write_str("the process of --pid ended"),
         }
     }
 }

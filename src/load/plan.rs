@@ -94,6 +94,14 @@ impl Plan {
         self.connections / self.threads + u64::from(thread < self.connections % self.threads)
     }
 
+    /// Echoes asked for in a second, in an open loop.
+    pub(super) fn rate(&self) -> Option<u64> {
+        match self.mode {
+            Mode::Echo(Pace::Rate(per_second)) => Some(per_second.get()),
+            _ => None,
+        }
+    }
+
     /// The address that the n-th connection comes from.
     pub(super) fn source(&self, number: u64) -> Option<IpAddr> {
         Some(match self.sources? {

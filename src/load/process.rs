@@ -25,9 +25,10 @@ impl ProcessTree {
         Ok(tree)
     }
 
-    /// CPU time spent so far, that of threads and children that have ended included.
-    pub(super) fn cpu_time(self) -> Duration {
-        let processes = self.processes();
+    /// CPU time spent so far, that of threads and children that have ended included; `None` when
+    /// the process itself has ended.
+    pub(super) fn cpu_time(self) -> Option<Duration> {
+        let processes = self.processes()?;
         let booked: Duration = processes.iter().map(|stat| stat.cpu_time).sum();
         let exact: Duration = processes
             .iter()
@@ -35,18 +36,17 @@ impl ProcessTree {
             .sum();
         // The books count hundredths of a second but forget nobody; the scheduler counts
         // nanoseconds, of the living.
-        booked.max(exact)
+        Some(booked.max(exact))
     }
 
-    /// Memory in bytes, what is shared counted by its part (PSS).
-    pub(super) fn memory_bytes(self) -> u64 {
-        self.processes()
-            .iter()
-            .filter_map(|stat| pss_bytes(stat.pid).ok())
-            .sum()
+    /// Memory in bytes, what is shared counted by its part (PSS); `None` as above.
+    pub(super) fn memory_bytes(self) -> Option<u64> {
+        let processes = self.processes()?;
+        let sizes = processes.iter().filter_map(|stat| pss_bytes(stat.pid).ok());
+        Some(sizes.sum())
     }
 
-    fn processes(self) -> Vec<Stat> {
+    fn processes(self) -> Option<Vec<Stat>> {
         let mut by_parent: HashMap<u32, Vec<Stat>> = HashMap::new();
         let mut found = Vec::new();
         for stat in numbered(Path::new("/proc")).filter_map(|path| Stat::read(&path)) {
@@ -62,6 +62,9 @@ impl ProcessTree {
             next += 1;
         }
         found
+            .first()
+            .is_some_and(|root| !root.ended)
+            .then_some(found)
     }
 }
 
@@ -94,6 +97,8 @@ pub(super) fn tcp_memory_bytes() -> u64 {
 struct Stat {
     pid: u32,
     parent: u32,
+    /// Whether it is only waited for.
+    ended: bool,
     cpu_time: Duration,
 }
 
@@ -116,6 +121,7 @@ impl Stat {
         Some(Self {
             pid: pid.parse().ok()?,
             parent: fields.get(1)?.parse().ok()?,
+            ended: matches!(*fields.first()?, "Z" | "X"),
             cpu_time: Duration::from_millis(ticks * 1000 / clock_ticks_per_second()),
         })
     }
@@ -178,12 +184,12 @@ mod tests {
     #[test]
     fn our_own_books_move() {
         let tree = ProcessTree::of(std::process::id()).unwrap();
-        let before = tree.cpu_time();
+        let before = tree.cpu_time().unwrap();
         let mut sum = 0u64;
-        while tree.cpu_time() < before + Duration::from_millis(20) {
+        while tree.cpu_time().unwrap() < before + Duration::from_millis(20) {
             sum = (0..100_000).fold(sum, |sum, n| sum.rotate_left(3) ^ n);
         }
-        assert!(tree.memory_bytes() > 100_000);
+        assert!(tree.memory_bytes() > Some(100_000));
     }
 
     #[test]
@@ -192,10 +198,26 @@ mod tests {
         let tree = ProcessTree {
             root: std::process::id(),
         };
-        let found = tree.processes().iter().any(|stat| stat.pid == child.id());
+        let processes = tree.processes().unwrap();
+        let found = processes.iter().any(|stat| stat.pid == child.id());
         drop(child.stdin.take());
         child.wait().unwrap();
         assert!(found);
+    }
+
+    #[test]
+    fn a_process_that_has_ended_has_no_figures() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let tree = ProcessTree::of(child.id()).unwrap();
+        assert!(tree.cpu_time().is_some());
+        child.kill().unwrap();
+        // It stays in the books until it is waited for.
+        while tree.cpu_time().is_some() {
+            std::thread::yield_now();
+        }
+        assert_eq!(tree.memory_bytes(), None);
+        child.wait().unwrap();
+        assert_eq!((tree.cpu_time(), tree.memory_bytes()), (None, None));
     }
 
     #[test]

@@ -33,6 +33,12 @@ pub struct Tally {
     pub close_codes: BTreeMap<Option<u16>, u64>,
     /// CPU time that the generator spent under load.
     pub cpu: Duration,
+    /// The time it was spent in, of all threads together: longer than the load where they were late.
+    pub covered: Duration,
+    /// Messages received in that time.
+    pub covered_messages: u64,
+    /// Handshakes that succeeded in that time.
+    pub covered_handshakes: u64,
     /// The busiest thread's part of the time under load, 0 to 1.
     pub busiest: f64,
     /// The part of it for which a thread was ready and had no core, the most of any thread, 0 to 1.
@@ -53,6 +59,9 @@ impl Default for Tally {
             faults: BTreeMap::new(),
             close_codes: BTreeMap::new(),
             cpu: Duration::ZERO,
+            covered: Duration::ZERO,
+            covered_messages: 0,
+            covered_handshakes: 0,
             busiest: 0.0,
             starved: 0.0,
         }
@@ -99,6 +108,9 @@ impl Tally {
             *self.close_codes.entry(code).or_default() += count;
         }
         self.cpu += other.cpu;
+        self.covered += other.covered;
+        self.covered_messages += other.covered_messages;
+        self.covered_handshakes += other.covered_handshakes;
         self.busiest = self.busiest.max(other.busiest);
         self.starved = self.starved.max(other.starved);
     }

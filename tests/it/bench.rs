@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -228,6 +230,84 @@ fn arguments_that_say_nothing_are_wrong() {
         assert_eq!(run.code(), Some(2));
         assert!(run.complained().contains(complaint), "{}", run.complained());
     }
+}
+
+#[test]
+fn a_wrong_port_is_said() {
+    for port in ["99999", "1708O", "", "-1", "0"] {
+        let run = Run::of(&[&format!("ws://127.0.0.1:{port}/")]);
+        assert_eq!(run.code(), Some(1));
+        let complaint = "has no good port (write 1 to 65535)";
+        assert!(run.complained().contains(complaint), "{}", run.complained());
+    }
+}
+
+#[test]
+fn a_storm_that_nobody_came_back_from_has_no_time() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = url(nobody.local_addr().unwrap());
+    drop(nobody);
+    let run = Run::of(&[&url, "--mode", "storm"]);
+    assert_eq!(run.code(), Some(1));
+    assert_eq!(run.json()["targets"][0]["recovery_ms"]["count"], 0);
+    let row = |line: &&str| line.starts_with("all open again");
+    let row = run.printed().lines().find(row).unwrap();
+    assert!(row.ends_with(" –"), "{row}");
+}
+
+#[test]
+fn a_rate_that_was_not_held_is_noted() {
+    let backend = answering(b"\x88\x02\x03\xf5");
+    let run = Run::of(&[&url(backend.address()), "--rate", "500/s"]);
+    assert_eq!(run.json()["targets"][0]["is_rate_held"], false);
+    let note = "note: the rate was not held at ws://";
+    assert!(run.printed().contains(note), "{}", run.printed());
+    assert!(
+        run.printed()
+            .contains("500 messages/s asked for, 0 reached")
+    );
+}
+
+#[test]
+fn a_process_that_ends_under_load_costs_its_own_figures_only() {
+    let mut process = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+    let pid = process.id().to_string();
+    let input = Mutex::new(process.stdin.take());
+    // It ends with the first message, which comes under load.
+    let backend = Backend::script(move |mut visit| {
+        visit.accept("").unwrap();
+        while let Some(read) = visit.connection.read_frame() {
+            drop(input.lock().unwrap().take());
+            let answer = match read.opcode {
+                CLOSE => Frame::server(CLOSE, Frame::close_payload(1000, "")),
+                opcode => Frame::server(opcode, read.payload),
+            };
+            let _ = visit.connection.try_send(answer.encode());
+        }
+    });
+    let run = Run::of(&[&url(backend.address()), "--pid", &pid, "--in-flight", "1"]);
+    process.wait().unwrap();
+    assert_eq!(run.code(), Some(1), "{}", run.complained());
+    let report = run.json();
+    let target = &report["targets"][0];
+    assert_eq!(target["faults"]["the process of --pid ended"], 1);
+    assert_eq!(target["cpu_us_per_message"], Value::Null);
+    assert_eq!(target["memory_loaded"]["bytes"], Value::Null);
+    assert!(target["messages"].as_u64() > Some(0));
+}
+
+#[test]
+fn a_run_that_fails_leaves_an_earlier_report_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("report.json");
+    fs::write(&file, "earlier").unwrap();
+    let echo = Echo::start();
+    let url = url(echo.address());
+    let report = file.to_str().unwrap();
+    let options = ["--pid", "4294967295", "--json", report];
+    let output = tidegate(&[&["bench", &url][..], &options].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "earlier");
 }
 
 #[test]

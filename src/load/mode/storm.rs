@@ -13,8 +13,10 @@ pub(super) fn run(driver: &mut Driver<'_>, span: Span) -> io::Result<()> {
         let start = driver.now();
         driver.drop_all();
         driver.open_share(Schedule::at_once(start))?;
-        let now = driver.now();
-        record(&mut driver.tally().recovery, start, now);
+        if driver.are_all_open() {
+            let now = driver.now();
+            record(&mut driver.tally().recovery, start, now);
+        }
         driver.await_other_threads(span.end)?;
     }
     Ok(())

@@ -50,6 +50,8 @@ pub struct TargetReport {
     pub bytes: u64,
     /// Messages received in a second.
     pub messages_per_second: Spread,
+    /// Whether that is the rate asked for, or nearly; `None` where no rate was.
+    pub is_rate_held: Option<bool>,
     /// Payload megabytes received in a second, where messages are large.
     pub megabytes_per_second: Option<Spread>,
     /// From when a message was due to its echo.
@@ -144,6 +146,8 @@ pub struct Percentiles {
     pub max: f64,
 }
 
+/// Less of the rate than that is a rate not held.
+const HELD: f64 = 0.95;
 /// From here on bytes rather than messages are what costs.
 const LARGE_BYTES: usize = 4096;
 
@@ -162,10 +166,7 @@ impl Report {
         let targets = plan.targets.iter().zip(rounds);
         Self {
             mode: plan.mode.word(),
-            rate_per_second: match plan.mode {
-                Mode::Echo(Pace::Rate(per_second)) => Some(per_second.get()),
-                _ => None,
-            },
+            rate_per_second: plan.rate(),
             in_flight: match plan.mode {
                 Mode::Echo(Pace::InFlight(count)) => Some(count),
                 _ => None,
@@ -203,11 +204,13 @@ impl TargetReport {
         // What a server pushes is of its own size.
         let is_bulk = matches!(plan.mode, Mode::Echo(_)) && plan.message_bytes >= LARGE_BYTES;
         let gigabytes_per_message = plan.message_bytes as f64 / 1e9;
-        let elapsed = rounds.iter().map(|round| round.elapsed).sum();
         let messages_per_second = over(rounds, |round| {
             Some(round.messages as f64 / round.elapsed.as_secs_f64())
         })
         .unwrap_or_default();
+        let is_rate_held = plan
+            .rate()
+            .map(|rate| messages_per_second.median >= HELD * rate as f64);
         Self {
             url: url.to_owned(),
             opened: tally.opened,
@@ -216,6 +219,7 @@ impl TargetReport {
             messages,
             bytes: tally.bytes,
             messages_per_second,
+            is_rate_held,
             megabytes_per_second: is_bulk
                 .then(|| messages_per_second.times(gigabytes_per_message * 1e3)),
             round_trip_us: Percentiles::of(&tally.round_trip, 1e-3),
@@ -238,7 +242,7 @@ impl TargetReport {
             close_codes: named(&tally.close_codes, |code| {
                 code.map_or_else(|| "none".to_owned(), |code| code.to_string())
             }),
-            generator: Generator::new(&tally, messages, handshakes, elapsed),
+            generator: Generator::new(&tally, plan.threads, handshakes),
             course: course(rounds),
         }
     }
@@ -267,18 +271,19 @@ impl MemoryReport {
 }
 
 impl Generator {
-    fn new(tally: &Tally, messages: u64, handshakes: bool, elapsed: Duration) -> Self {
+    fn new(tally: &Tally, threads: u64, handshakes: bool) -> Self {
         const BUSY: f64 = 0.95;
         const STARVED: f64 = 0.2;
         const LATE_US: f64 = 1000.0;
         let late_us = Percentiles::of(&tally.lateness, 1e-3);
         let cpu_us = tally.cpu.as_secs_f64() * 1e6;
         Self {
-            cpu_cores: tally.cpu.as_secs_f64() / elapsed.as_secs_f64().max(1e-9),
-            cpu_us_per_message: some(messages).map(|messages| cpu_us / messages),
-            cpu_us_per_handshake: some(tally.opened)
+            cpu_cores: threads as f64 * tally.cpu.as_secs_f64()
+                / tally.covered.as_secs_f64().max(1e-9),
+            cpu_us_per_message: some(tally.covered_messages).map(|messages| cpu_us / messages),
+            cpu_us_per_handshake: some(tally.covered_handshakes)
                 .filter(|_| handshakes)
-                .map(|opened| cpu_us / opened),
+                .map(|handshakes| cpu_us / handshakes),
             busiest_percent: tally.busiest * 100.0,
             waited_percent: tally.starved * 100.0,
             late_us,
@@ -435,6 +440,20 @@ mod tests {
     fn few_figures_tell_no_rare_ones() {
         assert!(is_told(1, 0.0) && is_told(100, 0.99) && is_told(10_000, 0.9999));
         assert!(!is_told(99, 0.99) && !is_told(9_999, 0.9999) && !is_told(0, 0.0));
+    }
+
+    #[test]
+    fn the_generator_is_charged_for_the_time_it_took() {
+        let tally = Tally {
+            cpu: Duration::from_secs(3),
+            covered: Duration::from_secs(6),
+            messages: 500,
+            covered_messages: 300,
+            ..Tally::default()
+        };
+        let generator = Generator::new(&tally, 2, false);
+        assert_eq!(generator.cpu_us_per_message, Some(10_000.0));
+        assert_eq!(generator.cpu_cores.to_bits(), 1.0_f64.to_bits());
     }
 
     #[test]

@@ -19,7 +19,16 @@ impl fmt::Display for Report {
         rows.faults();
         writeln!(f, "{}", self.load())?;
         write!(f, "{}", rows.table)?;
-        for TargetReport { url, generator, .. } in &self.targets {
+        for target in &self.targets {
+            let TargetReport { url, generator, .. } = target;
+            if target.is_rate_held == Some(false) {
+                writeln!(
+                    f,
+                    "note: the rate was not held at {url}: {} messages/s asked for, {:.0} reached",
+                    self.rate_per_second.unwrap_or_default(),
+                    target.messages_per_second.median
+                )?;
+            }
             if generator.is_bottleneck {
                 writeln!(
                     f,
@@ -79,6 +88,12 @@ impl Rows<'_> {
             target.handshakes_per_second
         });
         self.percentiles("all open again, ms", |target| target.recovery_ms);
+        let targets = &self.report.targets;
+        if self.report.mode == "storm" && targets.iter().all(|target| target.recovery_ms.count == 0)
+        {
+            let never = vec![NOTHING.to_owned(); targets.len()];
+            self.table.row("all open again, ms", never);
+        }
     }
 
     fn messages(&mut self) {
@@ -253,11 +268,17 @@ impl Rows<'_> {
         if cells.iter().any(Option::is_some) {
             self.table.row(
                 name,
-                cells.into_iter().map(Option::unwrap_or_default).collect(),
+                cells
+                    .into_iter()
+                    .map(|cell| cell.unwrap_or_else(|| NOTHING.to_owned()))
+                    .collect(),
             );
         }
     }
 }
+
+/// What stands where others have a figure.
+const NOTHING: &str = "\u{2013}";
 
 type Figure = fn(&Percentiles) -> f64;
 
@@ -296,17 +317,23 @@ mod tests {
         assert!(!report.to_string().contains("note:"));
         let generator = &mut report.targets[0].generator;
         (generator.is_bottleneck, generator.is_starved) = (true, true);
+        report.rate_per_second = Some(500);
+        report.targets[0].is_rate_held = Some(false);
         let text = report.to_string();
         let notes: Vec<_> = text
             .lines()
             .filter(|line| line.starts_with("note: "))
             .collect();
         assert!(
-            notes[0].contains("itself the bottleneck at ws://a/"),
+            notes[0].contains("not held at ws://a/: 500 messages/s asked for, 0 reached"),
             "{text}"
         );
         assert!(
-            notes[1].contains("the machine was full at ws://a/"),
+            notes[1].contains("itself the bottleneck at ws://a/"),
+            "{text}"
+        );
+        assert!(
+            notes[2].contains("the machine was full at ws://a/"),
             "{text}"
         );
         assert!(notes.iter().all(|note| !note.contains("  ")), "{text}");
