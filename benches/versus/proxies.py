@@ -5,11 +5,13 @@ All have two workers, no access log, no limit in the way and the same backends: 
 """
 
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 
 START_TIMEOUT_SECONDS = 20
@@ -134,6 +136,9 @@ class Proxy:
 
     def reload(self):
         os.kill(self.pid, self.reload_signal)
+
+    def reloads(self):
+        """Reloads that have taken effect, None where it does not say."""
 
     def write(self, name, text):
         path = self.folder / name
@@ -337,8 +342,19 @@ class Tidegate(Proxy):
     name = "Tidegate"
     path = None
 
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.admin = free_port()
+
     def version(self):
         return output(str(self.path), "--version").split()[-1]
+
+    def reloads(self):
+        url = f"http://127.0.0.1:{self.admin}/metrics"
+        with urllib.request.urlopen(url, timeout=STOP_TIMEOUT_SECONDS) as answer:
+            text = answer.read().decode()
+        found = re.search(r'^tidegate_reloads_total\{result="ok"\} (\d+)', text, re.M)
+        return int(found.group(1)) if found else 0
 
     def command(self):
         echo = ", ".join(f'"127.0.0.1:{port}"' for port in self.backends.echo)
@@ -348,7 +364,7 @@ class Tidegate(Proxy):
 [server]
 workers = 2
 [admin]
-bind = "127.0.0.1:{free_port()}"
+bind = "127.0.0.1:{self.admin}"
 [listener.plain]
 bind = "127.0.0.1:{self.plain}"
 [listener.secure]

@@ -167,6 +167,9 @@ impl End {
 }
 
 /// Does what an end is ready for; the end of a stream is an error.
+///
+/// It is told of once, and perhaps while nothing could be read for what was unsent: then it is found
+/// when there is room again.
 fn carry(
     end: &mut End,
     peer: &mut End,
@@ -176,7 +179,10 @@ fn carry(
 ) -> io::Result<()> {
     if ready.contains(EventFlags::OUT) {
         end.flush()?;
-        pump(peer, end, false, epoll, buffer)?;
+        if end.unsent.is_empty() {
+            epoll::modify(epoll, &end.socket, told_as(end.number), READING)?;
+        }
+        pump(peer, end, true, epoll, buffer)?;
     }
     let hangup = ready.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
     pump(end, peer, hangup, epoll, buffer)
