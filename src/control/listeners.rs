@@ -31,8 +31,6 @@ const CLOSING_TIME: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Listeners {
     accepting: HashMap<Key, Accepting>,
-    /// What accepted from sockets that are not in force any more.
-    closing: Vec<JoinHandle<()>>,
     inherited: Inherited,
     workers: Arc<Workers>,
     capacity: Capacity,
@@ -79,7 +77,6 @@ impl Listeners {
     ) -> Self {
         Self {
             accepting: HashMap::new(),
-            closing: Vec::new(),
             inherited,
             workers,
             capacity,
@@ -123,11 +120,11 @@ impl Listeners {
     /// accepted there. A socket that only changes its listener keeps what waits in it.
     pub async fn withdraw(&mut self, bound: &Bound) {
         let goes = |key: &Key, _: &mut Accepting| bound.wanted.iter().all(|it| it.key != *key);
-        for (key, accepting) in self.accepting.extract_if(goes) {
+        let gone = self.accepting.extract_if(goes).map(|(key, accepting)| {
             info!(listener = %key.0, address = %accepting.socket.endpoint(), "closed");
-            self.closing.push(accepting.end());
-        }
-        self.closed().await;
+            accepting
+        });
+        end(gone.collect()).await;
     }
 
     /// Accepts from what was bound.
@@ -187,19 +184,7 @@ impl Listeners {
 
     /// Closes every socket; live connections stay.
     pub async fn close(&mut self) {
-        let accepting = self.accepting.drain();
-        self.closing
-            .extend(accepting.map(|(_, accepting)| accepting.end()));
-        self.closed().await;
-    }
-
-    /// Resolves when nothing is accepted any more from what is not in force.
-    async fn closed(&mut self) {
-        let ended = join_all(self.closing.drain(..));
-        // A worker that hangs must hold up neither a reload nor the end.
-        if timeout(CLOSING_TIME, ended).await.is_err() {
-            warn!("a worker does not let go of a listening socket");
-        }
+        end(self.accepting.drain().map(|(_, gone)| gone).collect()).await;
     }
 
     /// A socket for this address of the listener `name`: one that is there already, or a new one.
@@ -256,10 +241,14 @@ impl Listeners {
     }
 }
 
-impl Accepting {
-    /// Accepts nothing more; resolves when the socket is let go of.
-    fn end(self) -> JoinHandle<()> {
-        self.task.abort();
-        self.task
+/// Accepts nothing more there; resolves when the sockets are let go of.
+async fn end(gone: Vec<Accepting>) {
+    for accepting in &gone {
+        accepting.task.abort();
+    }
+    let ended = join_all(gone.into_iter().map(|accepting| accepting.task));
+    // A worker that hangs must hold up neither a reload nor the end.
+    if timeout(CLOSING_TIME, ended).await.is_err() {
+        warn!("a worker does not let go of a listening socket");
     }
 }

@@ -96,7 +96,8 @@ impl Capacity {
     }
 
     /// Whether there is room for one more; waits for it where those beyond are not refused. Only
-    /// acceptors, all on one thread, take room: a check and an add can't race.
+    /// acceptors, all on one thread, take room; between check and add they wait for a worker whose
+    /// queue is full only, and then each listener may go one over.
     async fn has_room(&self) -> bool {
         self.tell_when_full();
         loop {
