@@ -51,7 +51,7 @@ fn check_switching(head: &ResponseHead) {
     assert!(strict.is_err() || strict == lax);
     if let Ok(agreed) = strict {
         let mut wire = Vec::new();
-        write_switching(head, &offer, &agreed, &mut wire);
+        write_switching(head, &agreed, &mut wire);
         let seen = parsed(&wire).expect("a head");
         assert_eq!(verify(&seen, &offer, Strictness::Strict), Ok(agreed));
     }
