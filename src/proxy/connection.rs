@@ -21,12 +21,12 @@ use crate::state::Shared;
 use crate::state::snapshot::Listener;
 use crate::telemetry::trace::Tracer;
 
+use super::access_log::RequestLog;
+use super::client_tls::accept_tls;
 use super::exchange::{Next, exchange};
-use super::inbox::{Inbox, NoHead};
 use super::pool::Pool;
-use super::secure::secure;
+use super::read_buffer::{HeadError, ReadBuffer};
 use super::stream::Stream;
-use super::visit::Visit;
 
 /// How long a silent connection may still ask for something when the process stops, and hear 503.
 const LAST_REQUEST: Duration = Duration::from_secs(2);
@@ -62,10 +62,10 @@ pub async fn serve(context: Context, connection: Connection) {
         // Accepted in the instant in which a reload took its listener away.
         return;
     };
-    let inbox = match &listener.tls {
+    let read_buffer = match &listener.tls {
         // TLS reads for itself.
-        Some(_) => Inbox::default(),
-        None => Inbox::opened_with(&socket),
+        Some(_) => ReadBuffer::default(),
+        None => ReadBuffer::opened_with(&socket),
     };
     let stream = match Socket::adopt(socket, listener.settings.receive_buffer_bytes) {
         Ok(stream) => stream,
@@ -76,7 +76,7 @@ pub async fn serve(context: Context, connection: Connection) {
     };
     let client = ClientConnection {
         stream,
-        inbox,
+        read_buffer,
         presence,
         listener,
         ends,
@@ -99,7 +99,7 @@ pub struct ClientConnection<S = Stream> {
     /// Its bytes.
     pub stream: S,
     /// What it sent and nobody read yet.
-    pub inbox: Inbox,
+    pub read_buffer: ReadBuffer,
     /// Counts it.
     pub presence: Presence,
     /// Where it came in.
@@ -115,7 +115,7 @@ impl<S> ClientConnection<S> {
     pub fn replace<T>(self, stream: T) -> (ClientConnection<T>, S) {
         let client = ClientConnection {
             stream,
-            inbox: self.inbox,
+            read_buffer: self.read_buffer,
             presence: self.presence,
             listener: self.listener,
             ends: self.ends,
@@ -145,14 +145,14 @@ impl ClientConnection<Socket> {
             None => settings.header_timeout,
         };
         let deadline = accepted + wait;
-        match self.introduce(deadline).await {
+        match self.read_proxy_header(deadline).await {
             Ok(()) => {}
             Err(Some(refusal)) => {
                 return Box::pin(self.turn_away(&context, accepted, &refusal)).await;
             }
             Err(None) => return,
         }
-        if let Some(client) = secure(&context.shared, self, deadline).await {
+        if let Some(client) = accept_tls(&context.shared, self, deadline).await {
             client.serve(context, accepted).await;
         }
     }
@@ -211,21 +211,21 @@ impl ClientConnection {
     async fn head(&mut self, deadline: Instant) -> Result<RequestHead, Option<Refusal>> {
         let settings = &self.listener.settings;
         let head = self
-            .inbox
+            .read_buffer
             .head(&mut self.stream, b"", settings.max_header_bytes, deadline)
             .await;
         match head {
             Ok(head) => RequestHead::parse(head, settings.max_headers)
                 .map_err(|malformed| Some(malformed.into())),
-            Err(NoHead::Malformed(malformed)) => Err(Some(malformed.into())),
-            Err(NoHead::TimedOut { .. }) => Err(Some(Refusal::HeadTimeout)),
-            Err(NoHead::Closed | NoHead::Cut | NoHead::Failed(_)) => Err(None),
+            Err(HeadError::Malformed(malformed)) => Err(Some(malformed.into())),
+            Err(HeadError::TimedOut { .. }) => Err(Some(Refusal::HeadTimeout)),
+            Err(HeadError::Closed | HeadError::Cut | HeadError::Failed(_)) => Err(None),
         }
     }
 
     /// Waits for the first byte of a request; not for long while the process stops.
     async fn wait_for_request(&mut self, shared: &Shared, until: Instant) -> Waited {
-        let first = self.inbox.first_byte(&mut self.stream);
+        let first = self.read_buffer.first_byte(&mut self.stream);
         let stopping = async {
             shared.drained().await;
             sleep(LAST_REQUEST).await;
@@ -289,13 +289,13 @@ impl ClientConnection {
 
     /// What came behind the last head.
     pub fn early(&mut self) -> Bytes {
-        self.inbox.take()
+        self.read_buffer.take()
     }
 
     /// Refuses what was waited for since `from`, and ends.
     async fn refuse(mut self, context: &Context, from: Instant, refusal: &Refusal) {
         self.count_refused(&context.shared, refusal);
-        Visit::begin(&context.shared.access, &self, from.into_std()).refused(refusal);
+        RequestLog::begin(&context.shared.access, &self, from.into_std()).refused(refusal);
         debug!(peer = %self.ends.peer, refusal = refusal.word(), "request refused");
         if self.answer(&refusal.answer().closing()).await {
             self.linger().await;

@@ -90,12 +90,12 @@ pub async fn dial(
     };
     match &pick.tls {
         None => Ok(Stream::Plain(socket)),
-        Some(tls) => secure(server, tls, socket, deadline).await,
+        Some(tls) => connect_tls(server, tls, socket, deadline).await,
     }
 }
 
 /// Speaks TLS with the server; what it says of itself is verified.
-async fn secure(
+async fn connect_tls(
     server: &Server,
     tls: &ServerTls,
     socket: Socket,

@@ -12,10 +12,10 @@ use crate::logic::request::{Client, Framing, Request, RequestHead};
 use crate::logic::websocket::handshake::Offer;
 use crate::state::route::Route;
 
+use super::access_log::RequestLog;
 use super::connection::{ClientConnection, Context};
-use super::errand::Errand;
+use super::routed_request::RoutedRequest;
 use super::trace::Trace;
-use super::visit::Visit;
 
 /// What comes after a request on its connection.
 #[derive(Debug)]
@@ -31,13 +31,13 @@ pub enum Next {
 /// Serves the request with this head.
 pub async fn exchange(context: &Context, client: ClientConnection, head: RequestHead) -> Next {
     let received = Instant::now();
-    let mut visit = Visit::begin(&context.shared.access, &client, received);
-    visit.head(&head);
+    let mut log = RequestLog::begin(&context.shared.access, &client, received);
+    log.head(&head);
     let mut request = match Request::check(head) {
         Ok(request) => request,
         Err(refusal) => {
             client.count_refused(&context.shared, &refusal);
-            return Box::pin(refuse(client, visit, &refusal, None)).await;
+            return Box::pin(refuse(client, log, &refusal, None)).await;
         }
     };
     if context.shared.is_leaving() {
@@ -45,34 +45,34 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
         request.make_last();
     }
     let caller = caller(&client, &request);
-    visit.understood(&request, &caller);
+    log.understood(&request, &caller);
     let mut trace = begin_trace(context, &request, &caller, received);
     let snapshot = context.shared.snapshot();
     let (listener, host) = (&client.listener.settings.name, request.host().name());
     let Some(route) = snapshot.route(listener, host, request.path()) else {
         trace.answered(Refusal::NoRoute.status());
         client.count_refused(&context.shared, &Refusal::NoRoute);
-        let refusing = refuse(client, visit, &Refusal::NoRoute, Some(&request));
+        let refusing = refuse(client, log, &Refusal::NoRoute, Some(&request));
         return Box::pin(refusing).await;
     };
     let route = Arc::clone(route);
     drop(snapshot);
-    visit.routed(&route);
+    log.routed(&route);
     trace.note("tidegate.route", &route.settings.name);
     trace.step("route");
     let admitted = admit(&route, &mut request, &caller);
     trace.step("auth");
     if let Ok((_, identity)) = &admitted {
-        visit.identified(identity);
+        log.identified(identity);
     }
     match (&route.upstream, admitted) {
         (_, Err(refusal)) => {
             trace.answered(refusal.status());
             count(&route, &request, refusal.status(), received);
-            Box::pin(refuse(client, visit, &refusal, Some(&request))).await
+            Box::pin(refuse(client, log, &refusal, Some(&request))).await
         }
         (Some(upstream), Ok((offer, identity))) => {
-            let errand = Errand {
+            let routed = RoutedRequest {
                 context: context.clone(),
                 upstream: Arc::clone(upstream),
                 port: client.port(),
@@ -83,13 +83,13 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
                 proof: client.proof.clone(),
                 identity,
                 received,
-                visit,
+                log,
                 trace,
             };
             // An exchange's state is large and short-lived.
             match offer {
-                Some(offer) => Box::pin(errand.upgrade(offer, client)).await,
-                None => Box::pin(errand.forward(client)).await,
+                Some(offer) => Box::pin(routed.upgrade(offer, client)).await,
+                None => Box::pin(routed.forward(client)).await,
             }
         }
         (None, Ok(_)) => {
@@ -98,7 +98,7 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
             let answer = answer.unwrap_or_else(|| Refusal::Internal.answer());
             trace.answered(answer.status());
             count(&route, &request, answer.status(), received);
-            visit.answered(answer.status());
+            log.answered(answer.status());
             Box::pin(conclude(client, answer, Some(&request))).await
         }
     }
@@ -152,12 +152,12 @@ fn caller(client: &ClientConnection, request: &Request) -> Client {
 /// Answers with a refusal; `request` is the one that was understood, if one was.
 pub async fn refuse(
     client: ClientConnection,
-    visit: Visit,
+    log: RequestLog,
     refusal: &Refusal,
     request: Option<&Request>,
 ) -> Next {
     debug!(peer = %client.ends.peer, refusal = refusal.word(), cause = %refusal, "request refused");
-    visit.refused(refusal);
+    log.refused(refusal);
     conclude(client, refusal.answer(), request).await
 }
 

@@ -12,15 +12,15 @@ use crate::logic::request::Framing;
 use crate::logic::request::body::Body;
 use crate::state::route::RoutePlace;
 
-use super::ask::{Ask, Reply};
 use super::attempt::{Reached, Unreached, reach};
 use super::connection::ClientConnection;
-use super::errand::{CLIENT_LEFT, Errand};
 use super::exchange::{Next, refuse};
-use super::feed::{Payload, feed};
-use super::inbox::Inbox;
-use super::intake::{Departure, Intake, Progress, attend};
-use super::outlet::Outlet;
+use super::plain_attempt::{PlainAttempt, PlainResponse};
+use super::read_buffer::ReadBuffer;
+use super::request_body::{RequestBody, body_channel};
+use super::response_writer::ResponseWriter;
+use super::routed_request::{CLIENT_LEFT, RoutedRequest};
+use super::upload::{ClientError, Upload, UploadProgress, read_client};
 
 /// What became of a request.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ enum Outcome {
     Abandoned,
 }
 
-impl Errand {
+impl RoutedRequest {
     /// Carries the request to a server and the answer back.
     pub async fn forward(mut self, mut client: ClientConnection) -> Next {
         let _place = match self.enter_with_body() {
@@ -48,23 +48,23 @@ impl Errand {
         };
         let early_bytes = client.listener.settings.max_header_bytes;
         let send_timeout = self.route.settings.http.send_timeout;
-        let progress = Progress::default();
+        let progress = UploadProgress::default();
         let (mut from, to) = split(&mut client.stream);
-        let mut outlet = Outlet::new(to, send_timeout);
+        let mut writer = ResponseWriter::new(to, send_timeout);
         let outcome = self
             .converse(
                 &mut from,
-                &mut client.inbox,
-                &mut outlet,
+                &mut client.read_buffer,
+                &mut writer,
                 &progress,
                 early_bytes,
             )
             .await;
-        let carried = [progress.payload_bytes(), outlet.payload_bytes()];
+        let carried = [progress.payload_bytes(), writer.payload_bytes()];
         match outcome {
             Outcome::Answered { status, closes } => {
                 self.count(status);
-                self.visit.carried(status, carried, None);
+                self.log.carried(status, carried, None);
                 if closes {
                     Next::End(client)
                 } else {
@@ -77,7 +77,7 @@ impl Errand {
                 reason,
             } => {
                 self.count(status);
-                self.visit.carried(status, carried, Some(reason));
+                self.log.carried(status, carried, Some(reason));
                 if framing == Framing::UntilClose {
                     // An orderly end would pass for the body's.
                     client.stream.abort();
@@ -87,7 +87,7 @@ impl Errand {
             Outcome::Refused(refusal) => self.refuse(client, &refusal).await,
             Outcome::Abandoned => {
                 self.count(CLIENT_LEFT);
-                self.visit.abandoned();
+                self.log.abandoned();
                 Next::Gone
             }
         }
@@ -109,57 +109,63 @@ impl Errand {
     async fn converse<R, W>(
         &mut self,
         from: &mut R,
-        inbox: &mut Inbox,
-        outlet: &mut Outlet<W>,
-        progress: &Progress,
+        read_buffer: &mut ReadBuffer,
+        writer: &mut ResponseWriter<W>,
+        progress: &UploadProgress,
         early_bytes: usize,
     ) -> Outcome
     where
         R: AsyncRead + Send + Unpin,
         W: AsyncWrite + Send + Unpin,
     {
-        let (intake, payload) = self.body(inbox, progress);
+        let (upload, body) = self.body(read_buffer, progress);
         // Whoever has begun to send does not wait any more.
-        let expects = self.expects_continue() && intake.is_some() && inbox.is_empty();
-        let mut attending = pin!(attend(from, inbox, intake, progress, early_bytes));
+        let expects = self.expects_continue() && upload.is_some() && read_buffer.is_empty();
+        let mut reading = pin!(read_client(
+            from,
+            read_buffer,
+            upload,
+            progress,
+            early_bytes
+        ));
         let reached = {
             let path = self.route.settings.backend_path(self.request.path());
-            let mut ask = Ask {
+            let mut attempt = PlainAttempt {
                 pool: &self.context.pool,
                 upstream: &self.upstream,
                 outbound: self.outbound(&path, None),
                 ends: self.ends,
-                payload: Some(payload),
+                body: Some(body),
                 progress,
                 response_timeout: self.route.settings.http.response_timeout,
-                client: &mut *outlet,
+                client: &mut *writer,
                 expects,
             };
-            let key = self.caller.key();
+            let (shared, key) = (&self.context.shared, self.caller.key());
             select! {
                 biased;
-                reached = reach(&self.context.shared, &self.upstream, &key, &mut ask) => reached,
-                departure = &mut attending => return departure.into(),
+                reached = reach(shared, &self.upstream, &key, &mut attempt) => reached,
+                error = &mut reading => return error.into(),
             }
         };
         let reached = match reached {
             Ok(reached) => reached,
             Err(Unreached { refusal, tried }) => {
                 if let Some((server, retries)) = tried {
-                    self.visit.tried(&server, retries);
+                    self.log.tried(&server, retries);
                 }
                 return Outcome::Refused(refusal);
             }
         };
-        self.visit.tried(reached.ticket.server(), reached.retries);
+        self.log.tried(reached.ticket.server(), reached.retries);
         reached.ticket.server().succeeded(Instant::now());
         let status = reached.answer.head.status();
         let framing = self.framing(reached.answer.framing);
         select! {
             biased;
-            outcome = self.answer(reached, outlet, framing, progress) => outcome,
-            departure = &mut attending => {
-                let reason = departure.word();
+            outcome = self.answer(reached, writer, framing, progress) => outcome,
+            error = &mut reading => {
+                let reason = error.word();
                 Outcome::Cut { status, framing, reason }
             }
         }
@@ -168,13 +174,16 @@ impl Errand {
     /// Passes the answer on, and keeps the connection it came on.
     async fn answer<W: AsyncWrite + Unpin>(
         &self,
-        reached: Reached<Reply>,
-        outlet: &mut Outlet<W>,
+        reached: Reached<PlainResponse>,
+        writer: &mut ResponseWriter<W>,
         framing: Framing,
-        progress: &Progress,
+        progress: &UploadProgress,
     ) -> Outcome {
-        let Reply {
-            head, body, link, ..
+        let PlainResponse {
+            head,
+            body,
+            connection,
+            ..
         } = reached.answer;
         let status = head.status();
         // Without the rest of its body nobody could tell where the next request begins.
@@ -183,7 +192,7 @@ impl Errand {
             || !progress.is_read()
             || self.context.shared.is_leaving();
         let body_timeout = self.route.settings.http.body_timeout;
-        let sent = outlet.response(&head, framing, closes, body, body_timeout);
+        let sent = writer.response(&head, framing, closes, body, body_timeout);
         if let Err(cut) = sent.await {
             return Outcome::Cut {
                 status,
@@ -194,13 +203,17 @@ impl Errand {
         if progress.is_sent() {
             let server = reached.ticket.server();
             let settings = &self.upstream.settings;
-            self.context.pool.put(server, settings, link);
+            self.context.pool.put(server, settings, connection);
         }
         Outcome::Answered { status, closes }
     }
 
     /// The request's body, from both ends; from one where it is all here or there is none.
-    fn body(&self, inbox: &mut Inbox, progress: &Progress) -> (Option<Intake>, Payload) {
+    fn body(
+        &self,
+        read_buffer: &mut ReadBuffer,
+        progress: &UploadProgress,
+    ) -> (Option<Upload>, RequestBody) {
         let framing = self.request.framing();
         let length = match framing {
             Framing::None => Some(0),
@@ -208,22 +221,22 @@ impl Errand {
             Framing::Chunked | Framing::UntilClose => None,
         };
         if let Some((length, whole)) =
-            length.and_then(|length| Some((length, inbox.split_whole(length)?)))
+            length.and_then(|length| Some((length, read_buffer.split_whole(length)?)))
         {
             progress.went_on(length);
             progress.complete();
-            return (None, Payload::Whole(whole));
+            return (None, RequestBody::Whole(whole));
         }
         let http = &self.route.settings.http;
-        let (feed, payload) = feed();
-        let intake = Intake {
-            feed,
+        let (sender, body) = body_channel();
+        let upload = Upload {
+            sender,
             body: Body::decoded(framing),
             max_bytes: http.max_body_bytes,
             body_timeout: http.body_timeout,
             response_timeout: http.response_timeout,
         };
-        (Some(intake), payload)
+        (Some(upload), body)
     }
 
     /// How the answer's body goes to the client: one of HTTP/1.0 knows no chunks.
@@ -247,15 +260,15 @@ impl Errand {
 
     async fn refuse(self, client: ClientConnection, refusal: &Refusal) -> Next {
         self.count(refusal.status());
-        refuse(client, self.visit, refusal, Some(&self.request)).await
+        refuse(client, self.log, refusal, Some(&self.request)).await
     }
 }
 
-impl From<Departure> for Outcome {
-    fn from(departure: Departure) -> Self {
-        match departure {
-            Departure::Gone => Self::Abandoned,
-            Departure::Refused(refusal) => Self::Refused(refusal),
+impl From<ClientError> for Outcome {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Gone => Self::Abandoned,
+            ClientError::Refused(refusal) => Self::Refused(refusal),
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use crate::config::model;
 use crate::state::server::{Server, ServerKey};
 
-use super::link::Link;
+use super::server_connection::ServerConnection;
 
 /// How long a connection may wait for its next request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -21,17 +21,17 @@ const READY_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// The idle connections of one worker: `keepalive` per server at most.
 #[derive(Debug, Default)]
-pub struct Pool(Mutex<Shelves>);
+pub struct Pool(Mutex<Connections>);
 
 #[derive(Debug, Default)]
-struct Shelves {
+struct Connections {
     idle: HashMap<ServerKey, Vec<Idle>>,
     swept: bool,
 }
 
 #[derive(Debug)]
 struct Idle {
-    link: Link,
+    connection: ServerConnection,
     server: Arc<Server>,
     /// A connection opened under other settings may be another kind of connection.
     settings: Arc<model::Upstream>,
@@ -40,13 +40,17 @@ struct Idle {
 
 impl Pool {
     /// A connection to the server that is ready for a request: the one that was used last.
-    pub async fn take(&self, server: &Server, settings: &Arc<model::Upstream>) -> Option<Link> {
+    pub async fn take(
+        &self,
+        server: &Server,
+        settings: &Arc<model::Upstream>,
+    ) -> Option<ServerConnection> {
         while let Some(mut idle) = self.pop(server) {
             if !Arc::ptr_eq(&idle.settings, settings) {
                 continue;
             }
-            if let Ok(true) = timeout(READY_TIMEOUT, idle.link.is_ready()).await {
-                return Some(idle.link);
+            if let Ok(true) = timeout(READY_TIMEOUT, idle.connection.is_ready()).await {
+                return Some(idle.connection);
             }
         }
         None
@@ -57,31 +61,31 @@ impl Pool {
         self: &Arc<Self>,
         server: &Arc<Server>,
         settings: &Arc<model::Upstream>,
-        link: Link,
+        connection: ServerConnection,
     ) {
         // A PROXY header names one client, for the whole connection.
         let keeps = settings.proxy_protocol.is_none() && settings.keepalive > 0;
-        if !keeps || link.is_closed() || server.is_leaving() {
+        if !keeps || connection.is_closed() || server.is_leaving() {
             return;
         }
-        let mut shelves = self.shelves();
-        let shelf = shelves.idle.entry(server.key.clone()).or_default();
-        if shelf.len() >= settings.keepalive {
-            shelf.remove(0);
+        let mut connections = self.connections();
+        let of_server = connections.idle.entry(server.key.clone()).or_default();
+        if of_server.len() >= settings.keepalive {
+            of_server.remove(0);
         }
-        shelf.push(Idle {
-            link,
+        of_server.push(Idle {
+            connection,
             server: Arc::clone(server),
             settings: Arc::clone(settings),
             since: Instant::now(),
         });
-        if !std::mem::replace(&mut shelves.swept, true) {
+        if !std::mem::replace(&mut connections.swept, true) {
             tokio::spawn(Arc::clone(self).sweep());
         }
     }
 
     fn pop(&self, server: &Server) -> Option<Idle> {
-        self.shelves().idle.get_mut(&server.key)?.pop()
+        self.connections().idle.get_mut(&server.key)?.pop()
     }
 
     /// Closes what may not be kept, for as long as there is something to look at.
@@ -89,19 +93,19 @@ impl Pool {
         loop {
             sleep(SWEEP_INTERVAL).await;
             let now = Instant::now();
-            let mut shelves = self.shelves();
-            shelves.idle.retain(|_, shelf| {
-                shelf.retain(|idle| idle.may_stay(now));
-                !shelf.is_empty()
+            let mut connections = self.connections();
+            connections.idle.retain(|_, of_server| {
+                of_server.retain(|idle| idle.may_stay(now));
+                !of_server.is_empty()
             });
-            if shelves.idle.is_empty() {
-                shelves.swept = false;
+            if connections.idle.is_empty() {
+                connections.swept = false;
                 return;
             }
         }
     }
 
-    fn shelves(&self) -> MutexGuard<'_, Shelves> {
+    fn connections(&self) -> MutexGuard<'_, Connections> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -109,7 +113,7 @@ impl Pool {
 impl Idle {
     fn may_stay(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) < IDLE_TIMEOUT
-            && !self.link.is_closed()
+            && !self.connection.is_closed()
             && !self.server.is_leaving()
     }
 }

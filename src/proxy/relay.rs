@@ -17,7 +17,7 @@ use crate::logic::websocket::frame::Header;
 use crate::logic::websocket::{End, Output, Pair, Session, Side};
 use crate::state::registry::Asked;
 
-use super::account::Account;
+use super::accounting::Accounting;
 use super::scratch::{self, SCRATCH_BYTES};
 use super::stream::Stream;
 use super::tail::Tail;
@@ -34,7 +34,7 @@ pub struct Relay {
     timer: Option<Pin<Box<Sleep>>>,
     /// When it fires.
     armed: Option<Instant>,
-    account: Account,
+    accounting: Accounting,
     /// Somebody watches.
     tail: Option<Box<Tail>>,
     park_limit: usize,
@@ -74,7 +74,7 @@ impl Relay {
         session: Session,
         (client, client_early): (Stream, Bytes),
         (backend, backend_early): (Stream, Bytes),
-        account: Account,
+        accounting: Accounting,
         park_limit: usize,
     ) -> Self {
         let came_early = !client_early.is_empty() || !backend_early.is_empty();
@@ -88,7 +88,7 @@ impl Relay {
             backend: Half::new(backend),
             timer: None,
             armed: None,
-            account,
+            accounting,
             tail: None,
             park_limit,
             early: early.map(Box::new),
@@ -100,13 +100,13 @@ impl Relay {
     fn turn(&mut self, cx: &mut Context<'_>, now: Instant) {
         if !self.started {
             self.started = true;
-            self.account.live().register(cx.waker());
+            self.accounting.live().register(cx.waker());
             if let Some(early) = self.early.take() {
                 self.replay(Side::Client, &early.client, cx, now);
                 self.replay(Side::Backend, &early.backend, cx, now);
             }
         }
-        if let Some(asked) = self.account.live().take_calls(cx.waker()) {
+        if let Some(asked) = self.accounting.live().take_calls(cx.waker()) {
             self.heed(asked, now);
         }
         let rests = Side::BOTH.map(|side| self.pump(side, cx, now) == Pumped::Rests);
@@ -271,7 +271,7 @@ impl Relay {
         let waiting = half.waiting();
         let before = std::mem::replace(&mut half.weighed, waiting);
         if waiting != before {
-            self.account
+            self.accounting
                 .parked_bytes
                 .add(gauge(waiting) - gauge(before));
             self.session.parked(side, waiting, now);
@@ -347,8 +347,8 @@ impl Relay {
 
     fn settle_account(&mut self, end: &End, now: Instant) {
         self.ended = true;
-        self.account.publish(&mut self.session);
-        self.account.closed(&self.session, end, now);
+        self.accounting.publish(&mut self.session);
+        self.accounting.closed(&self.session, end, now);
         if let Some(tail) = self.tail.take() {
             tail.into_tap().ended(end);
         }
@@ -373,9 +373,11 @@ impl Future for Relay {
             return Poll::Ready(end);
         }
         let Self {
-            session, account, ..
+            session,
+            accounting,
+            ..
         } = &mut *self;
-        account.publish(session);
+        accounting.publish(session);
         self.arm(cx, now);
         Poll::Pending
     }
@@ -387,7 +389,7 @@ impl Drop for Relay {
             let end = self.session.reason().unwrap_or_else(cut_short);
             self.settle_account(&end, Instant::now());
         }
-        self.account
+        self.accounting
             .parked_bytes
             .sub(gauge(self.client.weighed + self.backend.weighed));
     }

@@ -14,17 +14,17 @@ use crate::logic::websocket::{Extensions, Session};
 use crate::state::route::RoutePlace;
 use crate::state::server::Phase;
 
-use super::account::Account;
+use super::accounting::Accounting;
 use super::attempt::{Reached, Unreached, failed, reach};
 use super::connection::ClientConnection;
-use super::errand::{CLIENT_LEFT, Errand};
 use super::exchange::{Next, refuse, unix_time};
-use super::knock::{Knock, Opened};
-use super::passing::pass;
+use super::rejected_upgrade::forward_response;
 use super::relay::Relay;
+use super::routed_request::{CLIENT_LEFT, RoutedRequest};
 use super::trace::Trace;
+use super::upgrade_attempt::{UpgradeAttempt, UpgradeResponse};
 
-impl Errand {
+impl RoutedRequest {
     /// Opens the tunnel that was asked for with this offer, or answers the request.
     pub async fn upgrade(mut self, offer: Offer, mut client: ClientConnection) -> Next {
         let place = match self.enter() {
@@ -35,9 +35,9 @@ impl Errand {
         let mut trace = std::mem::replace(&mut self.trace, Trace::NONE);
         let outcome = select! {
             biased;
-            outcome = self.knock(&offer, &mut trace) => Some(outcome),
+            outcome = self.reach_server(&offer, &mut trace) => Some(outcome),
             // A client that leaves takes its connect and its handshake with it.
-            () = client.inbox.until_gone(&mut client.stream, early_bytes) => None,
+            () = client.read_buffer.until_gone(&mut client.stream, early_bytes) => None,
         };
         self.trace = trace;
         let Some(outcome) = outcome else {
@@ -47,36 +47,40 @@ impl Errand {
             Ok(reached) => reached,
             Err(Unreached { refusal, tried }) => {
                 if let Some((server, retries)) = tried {
-                    self.visit.tried(&server, retries);
+                    self.log.tried(&server, retries);
                 }
                 return Box::pin(self.turn_away(client, &refusal)).await;
             }
         };
-        self.visit.tried(reached.ticket.server(), reached.retries);
+        self.log.tried(reached.ticket.server(), reached.retries);
         if reached.answer.head.status() == 101 {
             return self.switch(offer, client, place, reached).await;
         }
         self.route.figures.handshake(reached.answer.head.status());
         self.trace.answered(reached.answer.head.status());
-        let passing = pass(client, self.visit, &self.request, &self.upstream, reached);
-        Box::pin(passing).await
+        let forwarding = forward_response(client, self.log, &self.request, &self.upstream, reached);
+        Box::pin(forwarding).await
     }
 
-    async fn knock(&self, offer: &Offer, trace: &mut Trace) -> Result<Reached<Opened>, Unreached> {
+    async fn reach_server(
+        &self,
+        offer: &Offer,
+        trace: &mut Trace,
+    ) -> Result<Reached<UpgradeResponse>, Unreached> {
         let path = self.route.settings.backend_path(self.request.path());
         let outbound = self.outbound(&path, Some(offer));
         let traced = trace.header().map(|ours| [outbound.set, &[ours]].concat());
         let set = traced.as_deref().unwrap_or(outbound.set);
         let mut head = Vec::with_capacity(1024);
         Outbound { set, ..outbound }.write_to(&mut head);
-        let mut knock = Knock {
+        let mut attempt = UpgradeAttempt {
             settings: &self.upstream.settings,
             request: &head,
             ends: self.ends,
             trace,
         };
         let shared = &self.context.shared;
-        reach(shared, &self.upstream, &self.caller.key(), &mut knock).await
+        reach(shared, &self.upstream, &self.caller.key(), &mut attempt).await
     }
 
     /// Holds the backend's 101 against the offer, passes it on and starts the relay.
@@ -85,7 +89,7 @@ impl Errand {
         offer: Offer,
         mut client: ClientConnection,
         place: RoutePlace,
-        mut reached: Reached<Opened>,
+        mut reached: Reached<UpgradeResponse>,
     ) -> Next {
         let strictness = self.route.settings.handshake;
         let agreed = match verify(&reached.answer.head, &offer, strictness) {
@@ -104,7 +108,7 @@ impl Errand {
         }
         self.route.figures.handshake(101);
         self.trace.answered(101);
-        let early = reached.answer.inbox.take();
+        let early = reached.answer.read_buffer.take();
         tokio::spawn(self.relay(client, place, &agreed, reached, early));
         Next::Gone
     }
@@ -115,7 +119,7 @@ impl Errand {
         mut client: ClientConnection,
         place: RoutePlace,
         agreed: &Agreed,
-        reached: Reached<Opened>,
+        reached: Reached<UpgradeResponse>,
         early: bytes::Bytes,
     ) -> Relay {
         let opened = Instant::now();
@@ -150,8 +154,8 @@ impl Errand {
         if let Some(reason) = dismissed {
             entry.live().order(reason);
         }
-        let account = Account {
-            access: self.visit.opened(entry.live()),
+        let accounting = Accounting {
+            access: self.log.opened(entry.live()),
             trace: self.trace.opened(entry.live()),
             entry,
             parked_bytes: shared.metrics.parked_bytes.clone(),
@@ -159,13 +163,13 @@ impl Errand {
             place,
             presence: client.presence,
         };
-        account.opened(self.received);
-        let client_end = (client.stream, client.inbox.take());
+        accounting.opened(self.received);
+        let client_end = (client.stream, client.read_buffer.take());
         Relay::new(
             session,
             client_end,
             (reached.answer.stream, early),
-            account,
+            accounting,
             park_limit,
         )
     }
@@ -174,13 +178,13 @@ impl Errand {
     fn abandoned(mut self) -> Next {
         self.route.figures.handshake(CLIENT_LEFT);
         self.trace.answered(CLIENT_LEFT);
-        self.visit.abandoned();
+        self.log.abandoned();
         Next::Gone
     }
 
     async fn turn_away(mut self, client: ClientConnection, refusal: &Refusal) -> Next {
         self.route.figures.handshake(refusal.status());
         self.trace.answered(refusal.status());
-        refuse(client, self.visit, refusal, Some(&self.request)).await
+        refuse(client, self.log, refusal, Some(&self.request)).await
     }
 }

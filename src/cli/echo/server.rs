@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::logic::answer::Answer;
 use crate::logic::request::{Framing, Request, RequestHead};
 use crate::logic::websocket::handshake::{Offer, accept_for};
-use crate::proxy::inbox::Inbox;
+use crate::proxy::read_buffer::ReadBuffer;
 use crate::runtime::listen::BACKLOG;
 
 use super::frames::Frames;
@@ -72,10 +72,12 @@ impl EchoServer {
 
 async fn serve(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut inbox = Inbox::default();
+    let mut read_buffer = ReadBuffer::default();
     loop {
         let deadline = Instant::now() + HEAD_TIMEOUT;
-        let head = inbox.head(&mut stream, b"", MAX_HEAD_BYTES, deadline).await;
+        let head = read_buffer
+            .head(&mut stream, b"", MAX_HEAD_BYTES, deadline)
+            .await;
         let Ok(head) = head else { return Ok(()) };
         let request = match RequestHead::parse(head.clone(), MAX_FIELDS) {
             Ok(parsed) => Request::check(parsed),
@@ -87,7 +89,7 @@ async fn serve(mut stream: TcpStream) -> io::Result<()> {
         };
         if request.is_websocket() {
             return match Offer::check(&request) {
-                Ok(offer) => websocket(stream, inbox, &offer).await,
+                Ok(offer) => websocket(stream, read_buffer, &offer).await,
                 Err(refusal) => send(&mut stream, &refusal.answer().closing()).await,
             };
         }
@@ -113,7 +115,11 @@ async fn send(stream: &mut TcpStream, answer: &Answer) -> io::Result<()> {
     stream.write_all(&bytes).await
 }
 
-async fn websocket(mut stream: TcpStream, mut inbox: Inbox, offer: &Offer) -> io::Result<()> {
+async fn websocket(
+    mut stream: TcpStream,
+    mut read_buffer: ReadBuffer,
+    offer: &Offer,
+) -> io::Result<()> {
     let mut out =
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Accept: "
@@ -127,7 +133,7 @@ async fn websocket(mut stream: TcpStream, mut inbox: Inbox, offer: &Offer) -> io
 
     let mut frames = Frames::default();
     let mut closed = frames
-        .echo(&inbox.take(), &mut out)
+        .echo(&read_buffer.take(), &mut out)
         .map_err(io::Error::other)?;
     let mut chunk = vec![0; READ_BYTES];
     loop {

@@ -24,7 +24,7 @@ use crate::state::upstream::Pick;
 
 use super::attempt::{MAX_FIELDS, MAX_HEAD_BYTES};
 use super::dial::{DialError, dial};
-use super::feed::Payload;
+use super::request_body::RequestBody;
 use super::stream::Stream;
 
 /// How long a connection that nobody holds any more may take to end: what is still to be sent may
@@ -33,8 +33,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An open connection, and hyper's handle to it. The task that drives it ends with the handle.
 #[derive(Debug)]
-pub struct Link {
-    requests: SendRequest<Payload>,
+pub struct ServerConnection {
+    requests: SendRequest<RequestBody>,
     traffic: Arc<Traffic>,
     _held: oneshot::Sender<()>,
 }
@@ -46,7 +46,7 @@ struct Traffic {
     heard: AtomicBool,
 }
 
-impl Link {
+impl ServerConnection {
     /// Connects to the server that was picked; `ends` are the client's.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Link {
             stream,
             traffic: Arc::clone(&traffic),
         };
-        let (requests, connection) = Builder::new()
+        let (requests, driver) = Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .max_header_size(MAX_HEAD_BYTES)
             .max_headers(MAX_FIELDS)
@@ -77,7 +77,7 @@ impl Link {
                 sleep(CLOSE_TIMEOUT).await;
             };
             select! {
-                ended = connection => if let Err(error) = ended {
+                ended = driver => if let Err(error) = ended {
                     debug!(%error, "connection to a server failed");
                 },
                 () = overdue => debug!("connection to a server cut"),
@@ -95,10 +95,10 @@ impl Link {
     ///
     /// # Errors
     /// What went wrong, with the request where not a part of it was taken.
-    pub async fn ask(
+    pub async fn send(
         &mut self,
-        request: Request<Payload>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Payload>>> {
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
         self.traffic.sent.store(false, Relaxed);
         self.traffic.heard.store(false, Relaxed);
         self.requests.try_send_request(request).await

@@ -1,4 +1,4 @@
-//! Whom a connection is for, where a proxy in front may say so before anything else, TLS included.
+//! The PROXY header that a load balancer in front may send before anything else, TLS included.
 
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
@@ -13,11 +13,11 @@ use super::connection::ClientConnection;
 
 impl ClientConnection<Socket> {
     /// Takes the ends of the connection from its PROXY header; those that it has stay where it may
-    /// come without one and does. What follows the header waits in the inbox.
+    /// come without one and does. What follows the header waits in the read buffer.
     ///
     /// # Errors
     /// What to answer instead; nothing when the peer has left.
-    pub async fn introduce(&mut self, deadline: Instant) -> Result<(), Option<Refusal>> {
+    pub async fn read_proxy_header(&mut self, deadline: Instant) -> Result<(), Option<Refusal>> {
         let settings = &self.listener.settings;
         let required = match settings.proxy_protocol {
             ProxyProtocolIn::Off => return Ok(()),
@@ -33,7 +33,7 @@ impl ClientConnection<Socket> {
         };
         match opening? {
             Opening::Header { length, ends } if trusted => {
-                self.inbox.split(length);
+                self.read_buffer.split(length);
                 self.ends = ends.unwrap_or(self.ends);
                 Ok(())
             }
@@ -45,7 +45,7 @@ impl ClientConnection<Socket> {
     /// What the peer begins with.
     async fn opening(&mut self) -> Result<Opening, Option<Refusal>> {
         loop {
-            match Opening::read(self.inbox.bytes()) {
+            match Opening::read(self.read_buffer.bytes()) {
                 Ok(Opening::Unfinished) => {}
                 Ok(opening) => return Ok(opening),
                 Err(violation) => {
@@ -55,7 +55,7 @@ impl ClientConnection<Socket> {
             }
             // A peer that is silent holds no buffer.
             let came = match self.stream.readable().await {
-                Ok(()) => self.inbox.read(&mut self.stream, MAX_BYTES).await,
+                Ok(()) => self.read_buffer.read(&mut self.stream, MAX_BYTES).await,
                 Err(error) => Err(error),
             };
             if !matches!(came, Ok(1..)) {

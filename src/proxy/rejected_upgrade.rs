@@ -1,4 +1,4 @@
-//! A backend's ordinary answer to an upgrade request, passed on to the client as it comes.
+//! A backend's ordinary response to an upgrade request, forwarded to the client as it comes.
 //! The backend's connection ends with it: one whose upgrade was refused is never used again.
 
 use std::time::{Duration, Instant};
@@ -14,24 +14,24 @@ use crate::logic::request::{Framing, Request};
 use crate::state::server::Phase;
 use crate::state::upstream::Upstream;
 
+use super::access_log::RequestLog;
 use super::attempt::{Reached, failed};
 use super::connection::ClientConnection;
 use super::exchange::{Next, refuse};
-use super::knock::Opened;
-use super::visit::Visit;
+use super::upgrade_attempt::UpgradeResponse;
 
 /// Longest silence inside the answer's body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of the body read at a time.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Passes the answer on.
-pub async fn pass(
+/// Forwards the response.
+pub async fn forward_response(
     mut client: ClientConnection,
-    visit: Visit,
+    log: RequestLog,
     request: &Request,
     upstream: &Upstream,
-    reached: Reached<Opened>,
+    reached: Reached<UpgradeResponse>,
 ) -> Next {
     let server = reached.ticket.server();
     let framing = match Framing::of_response(&reached.answer.head, request.method()) {
@@ -39,19 +39,19 @@ pub async fn pass(
         Err(fault) => {
             failed(upstream, server, Phase::Handshake);
             let refusal = BackendFault::Head(fault).into();
-            return refuse(client, visit, &refusal, Some(request)).await;
+            return refuse(client, log, &refusal, Some(request)).await;
         }
     };
     // It refused the upgrade in order: no failure in a row.
     server.succeeded(Instant::now());
-    visit.passed(reached.answer.head.status());
+    log.passed(reached.answer.head.status());
     let closes = !request.keeps_alive() || framing == Framing::UntilClose;
     let mut head = Vec::with_capacity(512);
     write_response(&reached.answer.head, framing, closes, &mut head);
     if !client.send(&head).await {
         return Next::Gone;
     }
-    match pass_body(&mut client, framing, reached).await {
+    match forward_body(&mut client, framing, reached).await {
         Some(()) if closes => Next::End(client),
         Some(()) => Next::Again(client),
         None => {
@@ -64,14 +64,14 @@ pub async fn pass(
     }
 }
 
-/// Passes the body on; nothing when either end failed, and then the connection must not go on.
-async fn pass_body(
+/// Forwards the body; nothing when either end failed, and then the connection must not go on.
+async fn forward_body(
     client: &mut ClientConnection,
     framing: Framing,
-    mut reached: Reached<Opened>,
+    mut reached: Reached<UpgradeResponse>,
 ) -> Option<()> {
     let mut body = Body::new(framing);
-    let mut waiting = reached.answer.inbox.take();
+    let mut waiting = reached.answer.read_buffer.take();
     loop {
         while !waiting.is_empty() && !body.is_complete() {
             match body.follow(&waiting) {
@@ -92,11 +92,11 @@ async fn pass_body(
         }
         let read = reached
             .answer
-            .inbox
+            .read_buffer
             .read(&mut reached.answer.stream, READ_BYTES);
         match timeout(BODY_TIMEOUT, read).await {
             Ok(Ok(0)) => return body.end_of_stream().ok(),
-            Ok(Ok(_)) => waiting = reached.answer.inbox.take(),
+            Ok(Ok(_)) => waiting = reached.answer.read_buffer.take(),
             Ok(Err(_)) | Err(_) => return None,
         }
     }

@@ -18,7 +18,7 @@ use super::connection::ClientConnection;
 use super::stream::Stream;
 
 /// The client once it is safe to speak with it; `None` when there is nobody to speak to.
-pub async fn secure(
+pub async fn accept_tls(
     shared: &Shared,
     client: ClientConnection<Socket>,
     deadline: Instant,
@@ -34,7 +34,7 @@ pub async fn secure(
         return None;
     };
     let peer = client.ends.peer;
-    let early = client.inbox.take();
+    let early = client.read_buffer.take();
     let handshake = TlsStream::accept(Arc::clone(config), socket, &early);
     // The handshake's state is large and short-lived: it must not widen the connection's task.
     let handshake = timeout_at(deadline, Box::pin(handshake));

@@ -1,4 +1,4 @@
-//! Bytes received and not yet used: where heads are read from, on both legs.
+//! A read buffer: bytes received and not yet used, from which heads are read, on both legs.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -21,7 +21,7 @@ const READ_BYTES: usize = 4096;
 
 /// Why there is no head.
 #[derive(Debug, thiserror::Error)]
-pub enum NoHead {
+pub enum HeadError {
     /// The peer ended the stream before the first byte.
     #[error("closed")]
     Closed,
@@ -44,12 +44,12 @@ pub enum NoHead {
 
 /// What was read from a stream and not yet used.
 #[derive(Debug, Default)]
-pub struct Inbox {
+pub struct ReadBuffer {
     bytes: BytesMut,
     searched: usize,
 }
 
-impl Inbox {
+impl ReadBuffer {
     /// Whether nothing waits in it.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
@@ -82,14 +82,14 @@ impl Inbox {
     /// it must begin with, so that a peer that speaks something else is not waited for.
     ///
     /// # Errors
-    /// [`NoHead`]; when more than `max_bytes` come without an end, among others.
+    /// [`HeadError`]; when more than `max_bytes` come without an end, among others.
     pub async fn head<S: AsyncRead + Unpin>(
         &mut self,
         stream: &mut S,
         opening: &[u8],
         max_bytes: usize,
         deadline: Instant,
-    ) -> Result<Bytes, NoHead> {
+    ) -> Result<Bytes, HeadError> {
         loop {
             if self
                 .bytes
@@ -105,13 +105,13 @@ impl Inbox {
             }
             self.searched = self.bytes.len();
             let Ok(read) = timeout_at(deadline, self.read_some(stream, READ_BYTES)).await else {
-                return Err(NoHead::TimedOut {
+                return Err(HeadError::TimedOut {
                     started: !self.is_empty(),
                 });
             };
             match read? {
-                0 if self.is_empty() => return Err(NoHead::Closed),
-                0 => return Err(NoHead::Cut),
+                0 if self.is_empty() => return Err(HeadError::Closed),
+                0 => return Err(HeadError::Cut),
                 _ => {}
             }
         }
@@ -119,16 +119,16 @@ impl Inbox {
 
     /// What came with the connection: most clients speak first, and have when they are accepted.
     pub fn opened_with(socket: &Accepted) -> Self {
-        let mut inbox = Self::default();
+        let mut read_buffer = Self::default();
         scratch::with(|scratch| {
             // An end or an error is met again by whoever reads next.
             let came = socket.receive(&mut scratch[..READ_BYTES]).unwrap_or(0);
-            inbox.bytes.extend_from_slice(&scratch[..came]);
+            read_buffer.bytes.extend_from_slice(&scratch[..came]);
         });
-        inbox
+        read_buffer
     }
 
-    /// Waits until something is here; false when the stream ends or fails first. An empty inbox
+    /// Waits until something is here; false when the stream ends or fails first. An empty one
     /// holds no buffer meanwhile.
     pub async fn first_byte(&mut self, stream: &mut Stream) -> bool {
         if !self.is_empty() {
@@ -200,13 +200,19 @@ mod tests {
     async fn a_head_takes_no_more_memory_than_it_has_bytes() {
         let (mut near, mut far) = duplex(1024);
         far.write_all(HEAD).await.unwrap();
-        let mut inbox = Inbox::default();
-        assert_eq!(inbox.read_some(&mut near, 1024).await.unwrap(), HEAD.len());
-        assert!(inbox.bytes.capacity() < 2 * HEAD.len());
+        let mut read_buffer = ReadBuffer::default();
+        assert_eq!(
+            read_buffer.read_some(&mut near, 1024).await.unwrap(),
+            HEAD.len()
+        );
+        assert!(read_buffer.bytes.capacity() < 2 * HEAD.len());
         let deadline = Instant::now() + std::time::Duration::from_secs(5);
-        let head = inbox.head(&mut near, b"GET", 1024, deadline).await.unwrap();
+        let head = read_buffer
+            .head(&mut near, b"GET", 1024, deadline)
+            .await
+            .unwrap();
         assert_eq!(head, HEAD);
-        assert!(inbox.is_empty());
+        assert!(read_buffer.is_empty());
     }
 
     #[test]
@@ -221,7 +227,7 @@ mod tests {
             // Of loopback everything is there as soon as the end is.
             accepted.peek(&mut [0; 1]).unwrap();
             let accepted = Accepted::Tcp(accepted.into());
-            assert_eq!(Inbox::opened_with(&accepted).bytes(), sent);
+            assert_eq!(ReadBuffer::opened_with(&accepted).bytes(), sent);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A request on its way to an upstream, of either kind.
+//! A request whose route has let it in, an upgrade or a plain one, on its way to an upstream.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,16 +11,16 @@ use crate::logic::websocket::handshake::Offer;
 use crate::state::route::{Route, RoutePlace};
 use crate::state::upstream::Upstream;
 
+use super::access_log::RequestLog;
 use super::connection::Context;
 use super::trace::Trace;
-use super::visit::Visit;
 
 /// The status that counts a client which left before its answer, as nginx has it.
 pub const CLIENT_LEFT: u16 = 499;
 
 /// What is known of it once its route has let it in.
 #[derive(Debug)]
-pub struct Errand {
+pub struct RoutedRequest {
     /// What it runs on.
     pub context: Context,
     /// The request.
@@ -42,12 +42,12 @@ pub struct Errand {
     /// When its head was there.
     pub received: Instant,
     /// What the access log is told.
-    pub visit: Visit,
+    pub log: RequestLog,
     /// What the spans are made of, where it is traced.
     pub trace: Trace,
 }
 
-impl Errand {
+impl RoutedRequest {
     /// The request as the backend gets it, at this path.
     pub fn outbound<'a>(&'a self, path: &'a str, offer: Option<&'a Offer>) -> Outbound<'a> {
         let headers = &self.route.settings.headers;

@@ -1,4 +1,4 @@
-//! The client's half of a plain request: its body on its way to the server, and after that an eye
+//! The upload of a plain request: its body from the client towards the server, and after that an eye
 //! on whether the client is still there.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -16,15 +16,15 @@ use crate::logic::refusal::{BackendTimeout, Refusal};
 use crate::logic::request::body::{Body, BodyFault, Step};
 use crate::logic::request::trailers;
 
-use super::feed::{Feed, Unwanted};
-use super::inbox::Inbox;
+use super::read_buffer::ReadBuffer;
+use super::request_body::{BodySender, Unwanted};
 
 /// Bytes of a body read at a time.
 const READ_BYTES: usize = 16 * 1024;
 
 /// How far a request's body is, seen from both directions.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct UploadProgress {
     read: AtomicBool,
     sent: AtomicBool,
     became_sent: Notify,
@@ -33,9 +33,9 @@ pub struct Progress {
 
 /// A body that is to come.
 #[derive(Debug)]
-pub struct Intake {
+pub struct Upload {
     /// Where it goes.
-    pub feed: Feed,
+    pub sender: BodySender,
     /// Where it stands.
     pub body: Body,
     /// Largest payload.
@@ -48,14 +48,14 @@ pub struct Intake {
 
 /// Why a request ends from the client's side.
 #[derive(Debug)]
-pub enum Departure {
+pub enum ClientError {
     /// The client has left.
     Gone,
     /// Its body can't be taken.
     Refused(Refusal),
 }
 
-impl Departure {
+impl ClientError {
     /// The word of the log.
     pub const fn word(&self) -> &'static str {
         match self {
@@ -65,7 +65,7 @@ impl Departure {
     }
 }
 
-impl Progress {
+impl UploadProgress {
     /// So much payload has gone on by now.
     pub fn went_on(&self, payload_bytes: u64) {
         self.payload_bytes.store(payload_bytes, Relaxed);
@@ -102,36 +102,40 @@ impl Progress {
     }
 }
 
-/// Attends to the client for as long as its request is served: brings its body to the server as
+/// Reads from the client for as long as its request is served: brings its body to the server as
 /// soon as one wants it, then takes in what it sends ahead, `early_bytes` at most. Resolves only
 /// when the request can't go on.
-pub async fn attend<S: AsyncRead + Unpin>(
+pub async fn read_client<S: AsyncRead + Unpin>(
     stream: &mut S,
-    inbox: &mut Inbox,
-    intake: Option<Intake>,
-    progress: &Progress,
+    read_buffer: &mut ReadBuffer,
+    upload: Option<Upload>,
+    progress: &UploadProgress,
     early_bytes: usize,
-) -> Departure {
-    if let Some(mut intake) = intake {
+) -> ClientError {
+    if let Some(mut upload) = upload {
         tokio::select! {
             biased;
-            () = intake.feed.wanted() => {}
-            () = gone(stream, inbox, early_bytes) => return Departure::Gone,
+            () = upload.sender.wanted() => {}
+            () = gone(stream, read_buffer, early_bytes) => return ClientError::Gone,
         }
-        match intake.bring(stream, inbox, progress).await {
+        match upload.run(stream, read_buffer, progress).await {
             Ok(()) => {}
-            Err(Stop::Departure(departure)) => return departure,
+            Err(Stop::ClientError(error)) => return error,
             // Its answer is on the way, or its end; nobody needs the rest.
             Err(Stop::Unwanted) => return std::future::pending().await,
         }
     }
-    gone(stream, inbox, early_bytes).await;
-    Departure::Gone
+    gone(stream, read_buffer, early_bytes).await;
+    ClientError::Gone
 }
 
 /// Resolves when the client has left, as far as that shows.
-async fn gone<S: AsyncRead + Unpin>(stream: &mut S, inbox: &mut Inbox, max_bytes: usize) {
-    if !inbox.fill(stream, max_bytes).await {
+async fn gone<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    read_buffer: &mut ReadBuffer,
+    max_bytes: usize,
+) {
+    if !read_buffer.fill(stream, max_bytes).await {
         return;
     }
     std::future::pending().await
@@ -139,49 +143,49 @@ async fn gone<S: AsyncRead + Unpin>(stream: &mut S, inbox: &mut Inbox, max_bytes
 
 /// Why a body is not brought to its end.
 enum Stop {
-    Departure(Departure),
+    ClientError(ClientError),
     Unwanted,
 }
 
-impl Intake {
-    async fn bring<S: AsyncRead + Unpin>(
+impl Upload {
+    async fn run<S: AsyncRead + Unpin>(
         mut self,
         stream: &mut S,
-        inbox: &mut Inbox,
-        progress: &Progress,
+        read_buffer: &mut ReadBuffer,
+        progress: &UploadProgress,
     ) -> Result<(), Stop> {
         let mut section = BytesMut::new();
         loop {
-            while !self.body.is_complete() && !inbox.is_empty() {
-                match self.body.follow(inbox.bytes())? {
+            while !self.body.is_complete() && !read_buffer.is_empty() {
+                match self.body.follow(read_buffer.bytes())? {
                     Step::Forward(count) => {
                         self.admit(progress)?;
-                        let piece = self.feed.data(inbox.split(count));
+                        let piece = self.sender.data(read_buffer.split(count));
                         let taken = timeout(self.response_timeout, piece).await;
                         taken.map_err(|_| stalled())??;
                     }
-                    Step::Trailer(count) => section.extend_from_slice(&inbox.split(count)),
-                    Step::Drop(count) => drop(inbox.split(count)),
+                    Step::Trailer(count) => section.extend_from_slice(&read_buffer.split(count)),
+                    Step::Drop(count) => drop(read_buffer.split(count)),
                 }
             }
             if self.body.is_complete() {
                 break;
             }
-            match timeout(self.body_timeout, inbox.read(stream, READ_BYTES)).await {
+            match timeout(self.body_timeout, read_buffer.read(stream, READ_BYTES)).await {
                 Ok(Ok(1..)) => {}
-                Ok(Ok(0) | Err(_)) => return Err(Stop::Departure(Departure::Gone)),
+                Ok(Ok(0) | Err(_)) => return Err(Stop::ClientError(ClientError::Gone)),
                 Err(_) => return Err(Refusal::BodyTimeout.into()),
             }
         }
-        let trailers = passing(&section)?;
+        let trailers = forwardable(&section)?;
         progress.read.store(true, Relaxed);
         // A server that counted its length does not ask for the end.
-        let _ = timeout(self.response_timeout, self.feed.finish(trailers)).await;
+        let _ = timeout(self.response_timeout, self.sender.finish(trailers)).await;
         progress.complete();
         Ok(())
     }
 
-    fn admit(&self, progress: &Progress) -> Result<(), Stop> {
+    fn admit(&self, progress: &UploadProgress) -> Result<(), Stop> {
         let bytes = self.body.payload_bytes();
         if self.max_bytes.is_some_and(|max| bytes > max) {
             return Err(Refusal::BodyTooLarge.into());
@@ -192,18 +196,18 @@ impl Intake {
 }
 
 /// The trailer fields that go on.
-fn passing(section: &[u8]) -> Result<HeaderMap, BodyFault> {
-    let mut passing = HeaderMap::new();
+fn forwardable(section: &[u8]) -> Result<HeaderMap, BodyFault> {
+    let mut forwardable = HeaderMap::new();
     if section.is_empty() {
-        return Ok(passing);
+        return Ok(forwardable);
     }
     let fields = trailers::read(section)?;
     for field in fields.iter().filter(|field| trailers::may_pass(field.name)) {
         let name = HeaderName::from_bytes(field.name).map_err(|_| BodyFault::Trailer)?;
         let value = HeaderValue::from_bytes(field.value).map_err(|_| BodyFault::Trailer)?;
-        passing.append(name, value);
+        forwardable.append(name, value);
     }
-    Ok(passing)
+    Ok(forwardable)
 }
 
 /// The server takes nothing of a body.
@@ -213,7 +217,7 @@ fn stalled() -> Stop {
 
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
-        Self::Departure(Departure::Refused(refusal))
+        Self::ClientError(ClientError::Refused(refusal))
     }
 }
 

@@ -20,14 +20,14 @@ use crate::logic::request::trailers::may_pass;
 use crate::logic::request::wire::write_field;
 use crate::logic::request::{Framing, ResponseHead};
 
-use super::wording::fields;
+use super::hyper_types::fields;
 
 /// What is gathered before it is sent.
 const GATHER_BYTES: usize = 16 * 1024;
 
 /// The client's stream, where its response goes.
 #[derive(Debug)]
-pub struct Outlet<W> {
+pub struct ResponseWriter<W> {
     stream: W,
     gathered: Vec<u8>,
     /// How much of it the client has: who is cut short goes on there.
@@ -61,7 +61,7 @@ impl Cut {
     }
 }
 
-impl<W: AsyncWrite + Unpin> Outlet<W> {
+impl<W: AsyncWrite + Unpin> ResponseWriter<W> {
     /// Nothing was sent on this stream yet.
     pub const fn new(stream: W, send_timeout: Duration) -> Self {
         Self {
@@ -220,14 +220,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_the_client_has_of_an_interim_answer_is_not_sent_again() {
         let (stream, mut client) = duplex(8);
-        let mut outlet = Outlet::new(stream, Duration::from_secs(1));
-        outlet.interim(b"0123456789").await;
+        let mut writer = ResponseWriter::new(stream, Duration::from_secs(1));
+        writer.interim(b"0123456789").await;
         let received = tokio::spawn(async move {
             let mut received = String::new();
             client.read_to_string(&mut received).await.map(|_| received)
         });
-        outlet.interim(b"abc").await;
-        drop(outlet);
+        writer.interim(b"abc").await;
+        drop(writer);
         assert_eq!(received.await.unwrap().unwrap(), "0123456789abc");
     }
 }

@@ -13,12 +13,12 @@ use crate::state::registry::{Entry, Live};
 use crate::state::route::RoutePlace;
 use crate::state::server::Ticket;
 
+use super::access_log::SessionLog;
 use super::trace::SessionTrace;
-use super::visit::Opened;
 
-/// A session's books; its places are given back when it is dropped.
+/// What a session holds; its places are given back when it is dropped.
 #[derive(Debug)]
-pub struct Account {
+pub struct Accounting {
     /// The session in the registry.
     pub entry: Entry,
     /// Counts what is parked, over all sessions.
@@ -30,12 +30,12 @@ pub struct Account {
     /// The place of the client's connection.
     pub presence: Presence,
     /// What the access log's last line says again; nothing where the log was off.
-    pub access: Option<Box<Opened>>,
+    pub access: Option<Box<SessionLog>>,
     /// Its span, where it is traced.
     pub trace: Option<Box<SessionTrace>>,
 }
 
-impl Account {
+impl Accounting {
     /// What the control plane sees of the session.
     pub const fn live(&self) -> &Arc<Live> {
         self.entry.live()

@@ -1,4 +1,4 @@
-//! What the access log is told of a request on its way: facts gathered step by step, one line at
+//! What the access log is told of a request: facts gathered step by step, one line at
 //! its end, two for a session. While the log is off nothing is gathered.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::connection::ClientConnection;
 
 /// A request that has no line yet.
 #[derive(Debug)]
-pub struct Visit(Option<Box<Noted>>);
+pub struct RequestLog(Option<Box<Noted>>);
 
 #[derive(Debug)]
 struct Noted {
@@ -30,7 +30,7 @@ struct Noted {
 
 /// What an open session's last line repeats.
 #[derive(Debug)]
-pub struct Opened {
+pub struct SessionLog {
     log: AccessLog,
     facts: Arc<Facts>,
 }
@@ -38,7 +38,7 @@ pub struct Opened {
 /// The `reason` of an upgrade that the backend answered with another status than 101.
 const BACKEND_STATUS: &str = "backend_status";
 
-impl Visit {
+impl RequestLog {
     /// Nothing of a request was understood.
     pub fn begin(log: &AccessLog, client: &ClientConnection, received: Instant) -> Self {
         Self(log.is_on().then(|| {
@@ -134,7 +134,7 @@ impl Visit {
     }
 
     /// It became a session.
-    pub fn opened(self, live: &Live) -> Option<Box<Opened>> {
+    pub fn opened(self, live: &Live) -> Option<Box<SessionLog>> {
         let Noted {
             log,
             received,
@@ -143,12 +143,12 @@ impl Visit {
         facts.id = Some(live.id.0);
         facts.status = Some(101);
         facts.handshake = Some(live.opened.saturating_duration_since(received));
-        let opened = Opened {
+        let session = SessionLog {
             log,
             facts: Arc::new(facts),
         };
-        opened.record(Event::Open);
-        Some(Box::new(opened))
+        session.record(Event::Open);
+        Some(Box::new(session))
     }
 
     fn turned_away(self, status: Option<u16>, reason: &'static str) {
@@ -173,7 +173,7 @@ impl Visit {
     }
 }
 
-impl Opened {
+impl SessionLog {
     /// The session is over.
     pub fn closed(&self, session: &Session, end: &End, lived: Duration) {
         let tally = session.tally();

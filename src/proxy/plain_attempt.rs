@@ -1,4 +1,4 @@
-//! Asking a server a plain request: over a kept connection or a new one, up to the answer's head.
+//! One attempt of a plain request: over a kept connection or a new one, up to the response's head.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -18,19 +18,19 @@ use crate::state::server::Phase;
 use crate::state::upstream::{Pick, Upstream};
 
 use super::attempt::{Attempt, Failure, MAX_INTERIM};
-use super::feed::Payload;
-use super::intake::Progress;
-use super::link::Link;
-use super::outlet::Outlet;
+use super::hyper_types;
 use super::pool::Pool;
-use super::wording;
+use super::request_body::RequestBody;
+use super::response_writer::ResponseWriter;
+use super::server_connection::ServerConnection;
+use super::upload::UploadProgress;
 
 /// What a client hears that waits to be asked for its body.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A plain request for a server.
 #[derive(Debug)]
-pub struct Ask<'a, W> {
+pub struct PlainAttempt<'a, W> {
     /// Where kept connections are.
     pub pool: &'a Pool,
     /// What the upstream says of connecting.
@@ -40,20 +40,20 @@ pub struct Ask<'a, W> {
     /// Whom it is for.
     pub ends: Ends,
     /// Its body, until a server has begun to take it.
-    pub payload: Option<Payload>,
+    pub body: Option<RequestBody>,
     /// How far the client is with it.
-    pub progress: &'a Progress,
+    pub progress: &'a UploadProgress,
     /// Request sent to response head.
     pub response_timeout: Duration,
     /// Where interim answers go.
-    pub client: &'a mut Outlet<W>,
+    pub client: &'a mut ResponseWriter<W>,
     /// Whether the client waits for a 100.
     pub expects: bool,
 }
 
-/// The head of a server's answer, and where its body comes from.
+/// The head of a server's response, and where its body comes from.
 #[derive(Debug)]
-pub struct Reply {
+pub struct PlainResponse {
     /// The head.
     pub head: ResponseHead,
     /// How its body was delimited.
@@ -61,34 +61,36 @@ pub struct Reply {
     /// The body.
     pub body: Incoming,
     /// The connection.
-    pub link: Link,
+    pub connection: ServerConnection,
 }
 
-impl<W: AsyncWrite + Send + Unpin> Attempt for Ask<'_, W> {
-    type Answer = Reply;
+impl<W: AsyncWrite + Send + Unpin> Attempt for PlainAttempt<'_, W> {
+    type Answer = PlainResponse;
 
-    async fn on(&mut self, pick: &mut Pick) -> Result<Reply, Failure> {
+    async fn on(&mut self, pick: &mut Pick) -> Result<PlainResponse, Failure> {
         let settings = &self.upstream.settings;
         if !self.is_repeatable() {
             // A kept connection that the server has just closed shows it now, before it is too late.
             yield_now().await;
         }
-        if let Some(link) = self.pool.take(pick.ticket.server(), settings).await {
+        if let Some(connection) = self.pool.take(pick.ticket.server(), settings).await {
             pick.handshake = None;
-            match self.over(link).await {
+            match self.over(connection).await {
                 Err(failure) if failure.closed && failure.again => {}
-                outcome => return outcome.map_err(LinkFailure::of_kept),
+                outcome => return outcome.map_err(ConnectionFailure::of_kept),
             }
         }
-        let link = Link::open(pick, settings, self.ends).await?;
+        let connection = ServerConnection::open(pick, settings, self.ends).await?;
         // From here on it is a request in flight, which may take its time.
         pick.handshake = None;
-        self.over(link).await.map_err(LinkFailure::of_new)
+        self.over(connection)
+            .await
+            .map_err(ConnectionFailure::of_new)
     }
 }
 
 /// How a connection failed a request.
-struct LinkFailure {
+struct ConnectionFailure {
     refusal: Refusal,
     /// Whether the request may be sent again.
     again: bool,
@@ -96,27 +98,30 @@ struct LinkFailure {
     closed: bool,
 }
 
-impl<W: AsyncWrite + Send + Unpin> Ask<'_, W> {
-    async fn over(&mut self, mut link: Link) -> Result<Reply, LinkFailure> {
-        let payload = self.payload.take().unwrap_or_default();
-        let has_body = !payload.is_end_stream();
-        let request = wording::request(&self.outbound, payload);
-        let mut request = request.map_err(|odd| LinkFailure::for_good(odd.into()))?;
-        let interims = wording::interims(&mut request, MAX_INTERIM + 1);
+impl<W: AsyncWrite + Send + Unpin> PlainAttempt<'_, W> {
+    async fn over(
+        &mut self,
+        mut connection: ServerConnection,
+    ) -> Result<PlainResponse, ConnectionFailure> {
+        let body = self.body.take().unwrap_or_default();
+        let has_body = !body.is_end_stream();
+        let request = hyper_types::request(&self.outbound, body);
+        let mut request = request.map_err(|odd| ConnectionFailure::for_good(odd.into()))?;
+        let interims = hyper_types::interims(&mut request, MAX_INTERIM + 1);
         if std::mem::take(&mut self.expects) {
             self.client.interim(CONTINUE).await;
         }
         let outcome = {
-            let asking = pin!(link.ask(request));
-            self.await_answer(asking, interims).await?
+            let sending = pin!(connection.send(request));
+            self.await_answer(sending, interims).await?
         };
         let mut error = match outcome {
-            Some(Ok(response)) => return reply(response, link, &self.outbound),
+            Some(Ok(response)) => return plain_response(response, connection, &self.outbound),
             Some(Err(error)) => error,
             None => {
-                return Err(LinkFailure {
+                return Err(ConnectionFailure {
                     refusal: Refusal::Timeout(BackendTimeout::Response),
-                    again: self.may_repeat(has_body) && !link.has_heard(),
+                    again: self.may_repeat(has_body) && !connection.has_heard(),
                     closed: false,
                 });
             }
@@ -127,10 +132,10 @@ impl<W: AsyncWrite + Send + Unpin> Ask<'_, W> {
             BackendFault::Closed
         };
         let untouched = error.take_message();
-        let unsent = untouched.is_some() || (!link.has_sent() && !has_body);
-        self.payload = untouched.map(Request::into_body);
-        let closed = !link.has_heard();
-        Err(LinkFailure {
+        let unsent = untouched.is_some() || (!connection.has_sent() && !has_body);
+        self.body = untouched.map(Request::into_body);
+        let closed = !connection.has_heard();
+        Err(ConnectionFailure {
             refusal: fault.into(),
             again: closed && (unsent || self.may_repeat(has_body)),
             closed,
@@ -140,9 +145,9 @@ impl<W: AsyncWrite + Send + Unpin> Ask<'_, W> {
     /// The answer, or the end of `response_timeout`; interim ones pass meanwhile.
     async fn await_answer<T>(
         &mut self,
-        mut asking: impl Future<Output = T> + Unpin,
+        mut sending: impl Future<Output = T> + Unpin,
         mut interims: mpsc::Receiver<ResponseHead>,
-    ) -> Result<Option<T>, LinkFailure> {
+    ) -> Result<Option<T>, ConnectionFailure> {
         let mut overdue = pin!(self.progress.overdue(self.response_timeout));
         let mut count = 0;
         loop {
@@ -151,11 +156,11 @@ impl<W: AsyncWrite + Send + Unpin> Ask<'_, W> {
                 Some(head) = interims.recv() => {
                     count += 1;
                     if count > MAX_INTERIM {
-                        return Err(LinkFailure::for_good(BackendFault::InterimFlood.into()));
+                        return Err(ConnectionFailure::for_good(BackendFault::InterimFlood.into()));
                     }
                     self.pass_interim(&head).await;
                 }
-                answer = &mut asking => return Ok(Some(answer)),
+                answer = &mut sending => return Ok(Some(answer)),
                 () = &mut overdue => return Ok(None),
             }
         }
@@ -181,7 +186,7 @@ impl<W: AsyncWrite + Send + Unpin> Ask<'_, W> {
     }
 }
 
-impl LinkFailure {
+impl ConnectionFailure {
     /// Nothing would be different elsewhere.
     const fn for_good(refusal: Refusal) -> Self {
         Self {
@@ -213,22 +218,22 @@ impl LinkFailure {
 }
 
 /// The answer, its head held to the same rules as one that we read ourselves.
-fn reply(
+fn plain_response(
     response: Response<Incoming>,
-    link: Link,
+    connection: ServerConnection,
     outbound: &Outbound<'_>,
-) -> Result<Reply, LinkFailure> {
+) -> Result<PlainResponse, ConnectionFailure> {
     let (parts, body) = response.into_parts();
     if parts.status == 101 {
-        return Err(LinkFailure::for_good(BackendFault::Unasked.into()));
+        return Err(ConnectionFailure::for_good(BackendFault::Unasked.into()));
     }
-    let head = wording::answer(&parts);
+    let head = hyper_types::answer(&parts);
     let framing = Framing::of_response(&head, outbound.request.method())
-        .map_err(|fault| LinkFailure::for_good(BackendFault::Head(fault).into()))?;
-    Ok(Reply {
+        .map_err(|fault| ConnectionFailure::for_good(BackendFault::Head(fault).into()))?;
+    Ok(PlainResponse {
         head,
         framing,
         body,
-        link,
+        connection,
     })
 }

@@ -1,4 +1,4 @@
-//! A request's body on its way from the client's task to the connection to a server: piece by
+//! A request's body as hyper takes it: whole, or through a channel from the client's task piece by
 //! piece, so that a server that takes nothing stalls the client.
 
 use std::pin::Pin;
@@ -12,26 +12,26 @@ use tokio::sync::{mpsc, oneshot};
 /// Pieces on the way at a time.
 const PIECES: usize = 1;
 
-/// The end where the client's task puts the body in. Dropped before [`Feed::finish`], it cuts the
-/// request off: a server never takes a part of a body for the whole.
+/// The end where the client's task puts the body in. Dropped before [`BodySender::finish`], it cuts
+/// the request off: a server never takes a part of a body for the whole.
 #[derive(Debug)]
-pub struct Feed {
+pub struct BodySender {
     pieces: mpsc::Sender<Piece>,
     wanted: oneshot::Receiver<()>,
 }
 
 /// What the connection to a server takes a body out of.
 #[derive(Debug)]
-pub enum Payload {
+pub enum RequestBody {
     /// All of a body, perhaps none.
     Whole(Bytes),
-    /// What comes through a [`Feed`].
-    Fed(Fed),
+    /// What comes through a [`BodySender`].
+    Channel(BodyReceiver),
 }
 
-/// The receiving end of a [`Feed`].
+/// The receiving end of a [`BodySender`].
 #[derive(Debug)]
-pub struct Fed {
+pub struct BodyReceiver {
     pieces: mpsc::Receiver<Piece>,
     wanted: Option<oneshot::Sender<()>>,
     ended: bool,
@@ -53,29 +53,29 @@ enum Piece {
     End,
 }
 
-/// Both ends of a body to be.
-pub fn feed() -> (Feed, Payload) {
+/// A body that is to come, and where it is put in.
+pub fn body_channel() -> (BodySender, RequestBody) {
     let (put, pieces) = mpsc::channel(PIECES);
     let (want, wanted) = oneshot::channel();
-    let feed = Feed {
+    let sender = BodySender {
         pieces: put,
         wanted,
     };
-    let fed = Fed {
+    let receiver = BodyReceiver {
         pieces,
         wanted: Some(want),
         ended: false,
     };
-    (feed, Payload::Fed(fed))
+    (sender, RequestBody::Channel(receiver))
 }
 
-impl Default for Payload {
+impl Default for RequestBody {
     fn default() -> Self {
         Self::Whole(Bytes::new())
     }
 }
 
-impl Feed {
+impl BodySender {
     /// Resolves when a server begins to take the body; never when none will.
     pub async fn wanted(&mut self) {
         if (&mut self.wanted).await.is_err() {
@@ -109,7 +109,7 @@ impl Feed {
     }
 }
 
-impl Body for Payload {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = CutOff;
 
@@ -117,22 +117,22 @@ impl Body for Payload {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
-        let fed = match self.get_mut() {
-            Self::Fed(fed) => fed,
+        let receiver = match self.get_mut() {
+            Self::Channel(receiver) => receiver,
             Self::Whole(bytes) if !bytes.is_empty() => {
                 return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))));
             }
             Self::Whole(_) => return Poll::Ready(None),
         };
-        if fed.ended {
+        if receiver.ended {
             return Poll::Ready(None);
         }
-        if let Some(wanted) = fed.wanted.take() {
+        if let Some(wanted) = receiver.wanted.take() {
             // Whoever feeds it may have left, which the pieces will tell.
             let _ = wanted.send(());
         }
-        let piece = ready!(fed.pieces.poll_recv(cx));
-        fed.ended = !matches!(piece, Some(Piece::Data(_)));
+        let piece = ready!(receiver.pieces.poll_recv(cx));
+        receiver.ended = !matches!(piece, Some(Piece::Data(_)));
         Poll::Ready(match piece {
             Some(Piece::Data(data)) => Some(Ok(Frame::data(data))),
             Some(Piece::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
@@ -144,7 +144,7 @@ impl Body for Payload {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
-            Self::Fed(_) => false,
+            Self::Channel(_) => false,
         }
     }
 }
@@ -157,16 +157,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_finished_feed_is_a_whole_body() {
-        let (mut feed, payload) = feed();
-        let taking = tokio::spawn(payload.collect());
-        feed.wanted().await;
-        feed.data("some".into()).await.unwrap();
-        feed.data("thing".into()).await.unwrap();
+        let (mut sender, body) = body_channel();
+        let taking = tokio::spawn(body.collect());
+        sender.wanted().await;
+        sender.data("some".into()).await.unwrap();
+        sender.data("thing".into()).await.unwrap();
         let trailers = HeaderMap::from_iter([(
             hyper::header::HeaderName::from_static("x-sum"),
             hyper::header::HeaderValue::from_static("9"),
         )]);
-        feed.finish(trailers.clone()).await.unwrap();
+        sender.finish(trailers.clone()).await.unwrap();
         let whole = taking.await.unwrap().unwrap();
         assert_eq!(whole.trailers(), Some(&trailers));
         assert_eq!(whole.to_bytes(), "something");
@@ -174,32 +174,32 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_here_is_taken_in_one_piece() {
-        let payload = Payload::Whole("something".into());
-        assert!(!payload.is_end_stream());
-        assert_eq!(payload.collect().await.unwrap().to_bytes(), "something");
+        let body = RequestBody::Whole("something".into());
+        assert!(!body.is_end_stream());
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "something");
     }
 
     #[tokio::test]
     async fn a_dropped_feed_is_a_body_cut_off() {
-        let (feed, mut payload) = feed();
-        feed.data("half".into()).await.unwrap();
-        drop(feed);
-        assert!(payload.frame().await.unwrap().is_ok());
-        assert!(payload.frame().await.unwrap().is_err());
+        let (sender, mut body) = body_channel();
+        sender.data("half".into()).await.unwrap();
+        drop(sender);
+        assert!(body.frame().await.unwrap().is_ok());
+        assert!(body.frame().await.unwrap().is_err());
     }
 
     #[tokio::test]
     async fn a_feed_waits_for_a_server_that_takes_nothing() {
-        let (feed, _payload) = feed();
-        feed.data("one".into()).await.unwrap();
-        let second = futures_util::FutureExt::now_or_never(feed.data("two".into()));
+        let (sender, _body) = body_channel();
+        sender.data("one".into()).await.unwrap();
+        let second = futures_util::FutureExt::now_or_never(sender.data("two".into()));
         assert!(second.is_none());
     }
 
     #[tokio::test]
     async fn nobody_puts_into_what_nobody_takes() {
-        let (feed, payload) = feed();
-        drop(payload);
-        assert!(feed.data("x".into()).await.is_err());
+        let (sender, body) = body_channel();
+        drop(body);
+        assert!(sender.data("x".into()).await.is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Asking a server for an upgrade, and reading the head of its answer.
+//! One attempt of an upgrade: the backend handshake with a server, up to the head of its response.
 
 use std::fmt::Display;
 
@@ -14,7 +14,7 @@ use crate::state::upstream::Pick;
 
 use super::attempt::{Attempt, Failure, MAX_FIELDS, MAX_HEAD_BYTES, MAX_INTERIM};
 use super::dial::dial;
-use super::inbox::{Inbox, NoHead};
+use super::read_buffer::{HeadError, ReadBuffer};
 use super::stream::Stream;
 use super::trace::Trace;
 
@@ -23,7 +23,7 @@ const OPENING: &[u8] = b"HTTP/1.";
 
 /// An upgrade request for a server.
 #[derive(Debug)]
-pub struct Knock<'a> {
+pub struct UpgradeAttempt<'a> {
     /// What the upstream says of connecting.
     pub settings: &'a model::Upstream,
     /// The request's head.
@@ -34,21 +34,21 @@ pub struct Knock<'a> {
     pub trace: &'a mut Trace,
 }
 
-/// A server's answer, and the connection it came on.
+/// A server's response, and the connection it came on.
 #[derive(Debug)]
-pub struct Opened {
+pub struct UpgradeResponse {
     /// The connection.
     pub stream: Stream,
     /// The head of the answer.
     pub head: ResponseHead,
     /// What came behind it.
-    pub inbox: Inbox,
+    pub read_buffer: ReadBuffer,
 }
 
-impl Attempt for Knock<'_> {
-    type Answer = Opened;
+impl Attempt for UpgradeAttempt<'_> {
+    type Answer = UpgradeResponse;
 
-    async fn on(&mut self, pick: &mut Pick) -> Result<Opened, Failure> {
+    async fn on(&mut self, pick: &mut Pick) -> Result<UpgradeResponse, Failure> {
         self.trace.step("pick");
         let stream = dial(pick, self.settings, self.ends)
             .await
@@ -56,18 +56,18 @@ impl Attempt for Knock<'_> {
         self.tell("connect", pick, &stream);
         let mut stream = stream?;
         let deadline = Instant::now() + self.settings.handshake_timeout;
-        let mut inbox = Inbox::default();
-        let head = converse(&mut stream, &mut inbox, self.request, deadline).await;
+        let mut read_buffer = ReadBuffer::default();
+        let head = converse(&mut stream, &mut read_buffer, self.request, deadline).await;
         self.tell("backend handshake", pick, &head);
-        Ok(Opened {
+        Ok(UpgradeResponse {
             stream,
             head: head?,
-            inbox,
+            read_buffer,
         })
     }
 }
 
-impl Knock<'_> {
+impl UpgradeAttempt<'_> {
     fn tell<T>(&mut self, step: &'static str, pick: &Pick, outcome: &Result<T, Failure>) {
         let failure = outcome.as_ref().err();
         let why = failure.map(|failure| &failure.refusal as &dyn Display);
@@ -78,19 +78,21 @@ impl Knock<'_> {
 /// Sends the request and reads the head of the answer that counts.
 async fn converse(
     stream: &mut Stream,
-    inbox: &mut Inbox,
+    read_buffer: &mut ReadBuffer,
     request: &[u8],
     deadline: Instant,
 ) -> Result<ResponseHead, Failure> {
     match timeout_at(deadline, stream.write_all(request)).await {
         Ok(Ok(())) => {}
-        Ok(Err(_)) => return Err(Failure::of(NoHead::Closed, false)),
-        Err(_) => return Err(Failure::of(NoHead::TimedOut { started: false }, false)),
+        Ok(Err(_)) => return Err(Failure::of(HeadError::Closed, false)),
+        Err(_) => return Err(Failure::of(HeadError::TimedOut { started: false }, false)),
     }
     for interim in 0..MAX_INTERIM {
-        let head = inbox.head(stream, OPENING, MAX_HEAD_BYTES, deadline).await;
-        let answered = interim > 0 || !inbox.is_empty();
-        let head = head.map_err(|no_head| Failure::of(no_head, answered))?;
+        let head = read_buffer
+            .head(stream, OPENING, MAX_HEAD_BYTES, deadline)
+            .await;
+        let answered = interim > 0 || !read_buffer.is_empty();
+        let head = head.map_err(|error| Failure::of(error, answered))?;
         let head = ResponseHead::parse(head, MAX_FIELDS);
         let head = head.map_err(|malformed| Failure::of(malformed.into(), true))?;
         if !head.is_interim() {
@@ -105,12 +107,14 @@ async fn converse(
 }
 
 impl Failure {
-    fn of(no_head: NoHead, answered_before: bool) -> Self {
-        let (refusal, answered) = match no_head {
-            NoHead::Closed | NoHead::Failed(_) => (BackendFault::Closed.into(), false),
-            NoHead::Cut => (BackendFault::Closed.into(), true),
-            NoHead::Malformed(fault) => (malformed(fault), true),
-            NoHead::TimedOut { started } => (Refusal::Timeout(BackendTimeout::Handshake), started),
+    fn of(error: HeadError, answered_before: bool) -> Self {
+        let (refusal, answered) = match error {
+            HeadError::Closed | HeadError::Failed(_) => (BackendFault::Closed.into(), false),
+            HeadError::Cut => (BackendFault::Closed.into(), true),
+            HeadError::Malformed(fault) => (malformed(fault), true),
+            HeadError::TimedOut { started } => {
+                (Refusal::Timeout(BackendTimeout::Handshake), started)
+            }
         };
         Self {
             refusal,

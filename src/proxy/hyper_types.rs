@@ -1,4 +1,4 @@
-//! Requests and answers in hyper's words, from and to ours.
+//! Requests and responses as hyper's types, from and to ours.
 
 use hyper::ext::{ReasonPhrase, on_informational};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
@@ -9,14 +9,17 @@ use tokio::sync::mpsc;
 use crate::logic::request::fields::Field;
 use crate::logic::request::{Malformed, Outbound, ResponseHead};
 
-use super::feed::Payload;
+use super::request_body::RequestBody;
 
 /// The request as hyper takes it.
 ///
 /// # Errors
 /// What hyper does not take, of all that our own grammar lets pass.
-pub fn request(outbound: &Outbound<'_>, payload: Payload) -> Result<Request<Payload>, Malformed> {
-    let mut request = Request::new(payload);
+pub fn request(
+    outbound: &Outbound<'_>,
+    body: RequestBody,
+) -> Result<Request<RequestBody>, Malformed> {
+    let mut request = Request::new(body);
     *request.method_mut() =
         Method::from_bytes(outbound.request.method().as_bytes()).map_err(|_| Malformed::Method)?;
     *request.uri_mut() = uri(&outbound.target()).ok_or(Malformed::Target)?;
@@ -52,7 +55,7 @@ pub fn answer(parts: &Parts) -> ResponseHead {
 }
 
 /// Where the interim answers to a request come out; beyond `max` that wait, they are lost.
-pub fn interims(request: &mut Request<Payload>, max: usize) -> mpsc::Receiver<ResponseHead> {
+pub fn interims(request: &mut Request<RequestBody>, max: usize) -> mpsc::Receiver<ResponseHead> {
     let (give, interims) = mpsc::channel(max);
     on_informational(request, move |interim| {
         let status = interim.status();
