@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -440,6 +441,8 @@ pub struct Upstream {
     pub keepalive: usize,
     /// How often names are looked up again; `None` is never.
     pub resolve: Option<Duration>,
+    /// Our own addresses that connections to the servers come from, in turn; none leaves it to the kernel.
+    pub source: Vec<IpAddr>,
     /// `SO_RCVBUF` of sockets to the servers; `None` leaves it to the kernel.
     pub receive_buffer_bytes: Option<usize>,
     /// TLS to the servers; `None` is plaintext.

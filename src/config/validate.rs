@@ -401,6 +401,7 @@ fn upstream(named: Named<raw::Upstream>) -> Upstream {
         slow_start: section.slow_start,
         keepalive: section.keepalive,
         resolve: section.resolve,
+        source: section.source,
         receive_buffer_bytes: section.receive_buffer_bytes,
         tls: section.tls.map(|tls| UpstreamTls {
             server_name: tls.server_name,

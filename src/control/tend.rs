@@ -123,9 +123,10 @@ struct Checker {
 
 impl Checker {
     async fn run(self) {
-        let probe = Probe {
+        let mut probe = Probe {
             kind: self.check.kind,
             address: self.server.key.address.clone(),
+            source: None,
             proxy_protocol: self.upstream.settings.proxy_protocol,
             tls: self.tls.clone(),
             host: self.host(),
@@ -135,6 +136,7 @@ impl Checker {
         loop {
             sleep(self.rest(Instant::now())).await;
             let began = Instant::now();
+            probe.source = self.server.next_source(&self.upstream.settings.source);
             let outcome = probe.run().await;
             let result = if outcome.is_ok() { "ok" } else { "failed" };
             let labels = [

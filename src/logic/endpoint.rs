@@ -31,6 +31,17 @@ impl Endpoint {
     pub fn unix_path(text: &str) -> Option<&Path> {
         text.strip_prefix("unix:").map(Path::new)
     }
+
+    /// The address to connect to it from at this turn, of those of its IP version; none leaves it to
+    /// the kernel.
+    pub fn source(&self, among: &[IpAddr], turn: usize) -> Option<IpAddr> {
+        let Self::Tcp(address) = self else {
+            return None;
+        };
+        let fitting = || (among.iter()).filter(|source| source.is_ipv4() == address.is_ipv4());
+        let at = turn.checked_rem(fitting().count())?;
+        fitting().nth(at).copied()
+    }
 }
 
 impl Ends {
@@ -56,5 +67,28 @@ impl fmt::Display for Endpoint {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_of_the_same_ip_version_take_turns() {
+        let among = ["127.0.0.1", "::1", "127.0.0.2"].map(|source| source.parse().unwrap());
+        let from = |server: &Endpoint| {
+            let turns = (0..3).map(|turn| server.source(&among, turn));
+            turns
+                .map(|source| source.map(|source| source.to_string()))
+                .collect::<Option<Vec<_>>>()
+        };
+        let v4 = Endpoint::Tcp("127.0.0.1:80".parse().unwrap());
+        let v6 = Endpoint::Tcp("[::1]:80".parse().unwrap());
+        let unix = Endpoint::Unix(Path::new("/run/app.sock").into());
+        assert_eq!(from(&v4).unwrap(), ["127.0.0.1", "127.0.0.2", "127.0.0.1"]);
+        assert_eq!(from(&v6).unwrap(), ["::1", "::1", "::1"]);
+        assert_eq!(from(&unix), None);
+        assert_eq!(v6.source(&among[..1], 0), None);
     }
 }

@@ -71,9 +71,10 @@ pub async fn dial(
 ) -> Result<Stream, DialError> {
     let server = pick.ticket.server();
     let deadline = Instant::now() + settings.connect_timeout;
+    let source = server.next_source(&settings.source);
     let connecting = async {
         let receive_buffer_bytes = settings.receive_buffer_bytes;
-        let mut socket = Socket::connect(&server.key.address, receive_buffer_bytes).await?;
+        let mut socket = Socket::connect(&server.key.address, source, receive_buffer_bytes).await?;
         if let Some(version) = settings.proxy_protocol {
             socket.write_all(&version.header(Some(ends))).await?;
         }
@@ -82,7 +83,8 @@ pub async fn dial(
     let socket = match timeout_at(deadline, connecting).await {
         Ok(Ok(socket)) => socket,
         Ok(Err(error)) if is_our_shortage(&error) => {
-            warn!(?server, %error, "no socket to connect with");
+            let source = source.map(tracing::field::display);
+            warn!(?server, source, %error, "no socket to connect with");
             return Err(DialError::OutOfSockets(error));
         }
         Ok(Err(error)) => return Err(DialError::Unreachable(error)),

@@ -1,7 +1,7 @@
 //! A connected socket in a worker's runtime: TCP, or a unix socket.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::logic::endpoint::Endpoint;
 
-use super::options::{bound_receive_buffer, prepare};
+use super::options::{bound_receive_buffer, prepare, share_ports};
 
 /// How long a connect rests while the backlog of a unix socket is full.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(10);
@@ -69,16 +69,18 @@ impl Socket {
         }
     }
 
-    /// Connects to a server; as above, the receive buffer is TCP's alone.
+    /// Connects to a server, from this address of ours where there is one; as above, source and
+    /// receive buffer are TCP's alone.
     ///
     /// # Errors
     /// Whatever the kernel says, of this machine or of the server.
     pub async fn connect(
         endpoint: &Endpoint,
+        source: Option<IpAddr>,
         receive_buffer_bytes: Option<usize>,
     ) -> io::Result<Self> {
         match endpoint {
-            Endpoint::Tcp(address) => connect_tcp(*address, receive_buffer_bytes)
+            Endpoint::Tcp(address) => connect_tcp(*address, source, receive_buffer_bytes)
                 .await
                 .map(Self::Tcp),
             Endpoint::Unix(path) => connect_unix(path).await.map(Self::Unix),
@@ -116,6 +118,7 @@ impl Socket {
 
 async fn connect_tcp(
     address: SocketAddr,
+    source: Option<IpAddr>,
     receive_buffer_bytes: Option<usize>,
 ) -> io::Result<TcpStream> {
     let socket = match address {
@@ -125,6 +128,10 @@ async fn connect_tcp(
     if let Some(bytes) = receive_buffer_bytes {
         // Before the connect: it decides the window that the handshake announces.
         bound_receive_buffer(SockRef::from(&socket), bytes)?;
+    }
+    if let Some(source) = source {
+        share_ports(&socket)?;
+        socket.bind(SocketAddr::new(source, 0))?;
     }
     let stream = socket.connect(address).await?;
     prepare(SockRef::from(&stream))?;

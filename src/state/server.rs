@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,7 @@ pub struct Server {
     handshakes: AtomicU32,
     websockets: AtomicU32,
     sent_away: AtomicU32,
+    source_turn: AtomicUsize,
     up: AtomicBool,
     away: AtomicBool,
     checks: Mutex<Checks>,
@@ -122,6 +124,7 @@ impl Server {
             handshakes: AtomicU32::new(0),
             websockets: AtomicU32::new(0),
             sent_away: AtomicU32::new(0),
+            source_turn: AtomicUsize::new(0),
             up: AtomicBool::new(true),
             away: AtomicBool::new(false),
             checks: Mutex::default(),
@@ -162,6 +165,16 @@ impl Server {
         if was_sent_away {
             self.sent_away.fetch_sub(1, Relaxed);
         }
+    }
+
+    /// Which of these own addresses to connect to it from: in turn, so that each spends as many of
+    /// its ports.
+    pub fn next_source(&self, among: &[IpAddr]) -> Option<IpAddr> {
+        if among.is_empty() {
+            return None;
+        }
+        let turn = self.source_turn.fetch_add(1, Relaxed);
+        self.key.address.source(among, turn)
     }
 
     /// Live WebSockets that were not told to end: a client that is sent away may be back before its

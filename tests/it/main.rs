@@ -67,6 +67,7 @@ mod shutdown;
 mod sim;
 mod slow_reader;
 mod smuggling;
+mod source;
 mod storm;
 mod support;
 mod tail;

@@ -10,7 +10,7 @@ use crate::config::defaults::{
     MAX_CHECKS, MAX_COUNT, MAX_RETRIES, MAX_SOCKET_BUFFER_BYTES, MAX_TIME, MIN_INTERVAL,
     MIN_SOCKET_BUFFER_BYTES, MIN_TIME,
 };
-use crate::config::kind::address::{Address, CERTIFIABLE_NAME};
+use crate::config::kind::address::{Address, CERTIFIABLE_NAME, Ip};
 use crate::config::kind::http::TARGET;
 use crate::config::kind::number::{Count, Positive, Size, Time, ZeroIsNone};
 use crate::config::kind::section::{Braces, Key, Row, Section, Shape, Status, read_optional};
@@ -61,6 +61,8 @@ pub(in crate::config) static UPSTREAM: Section<Upstream> = Section::<Upstream>::
         "Idle connections kept per server and worker for plain requests."),
     key!("resolve" => resolve, Or("off", Time(MIN_INTERVAL, MAX_TIME)), Acts,
         "How often names in `servers` are looked up again; every address of a name is a server."),
+    key!("source" => source, List(Ip), Acts,
+        "Own addresses that connections to servers of the same IP version come from, in turn, checks included; none is the kernel's choice."),
     key!("receive_buffer" => receive_buffer_bytes,
         Or("auto", Size(MIN_SOCKET_BUFFER_BYTES, MAX_SOCKET_BUFFER_BYTES)), Acts,
         "`SO_RCVBUF` of sockets to the servers; bounds what the kernel holds for a client that stalls."),

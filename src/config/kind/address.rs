@@ -77,6 +77,34 @@ impl Kind<IpNet> for Network {
     }
 }
 
+/// An IP address of this machine.
+pub(in crate::config) struct Ip;
+
+impl Describe for Ip {
+    fn words(&self) -> String {
+        "address such as `\"10.0.0.5\"`".to_owned()
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "string" })
+    }
+}
+
+impl Kind<IpAddr> for Ip {
+    fn read(&self, node: &Node, reader: &mut Reader) -> Option<IpAddr> {
+        let instead = r#"write "10.0.0.5" or "2001:db8::5""#;
+        let address = reader.text(node, instead)?.parse().ok();
+        if address.is_none() {
+            reader.wrong(node, "not an IP address", instead);
+        }
+        address
+    }
+
+    fn write(&self, value: &IpAddr) -> Written {
+        Written::Text(value.to_string())
+    }
+}
+
 /// Where a server is: `host:port`, `[v6]:port` or `unix:/path`.
 pub(in crate::config) struct Address;
 

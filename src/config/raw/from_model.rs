@@ -135,6 +135,7 @@ impl From<&model::Upstream> for Upstream {
             slow_start: upstream.slow_start,
             keepalive: upstream.keepalive,
             resolve: upstream.resolve,
+            source: upstream.source.clone(),
             receive_buffer_bytes: upstream.receive_buffer_bytes,
             tls: upstream.tls.as_ref().map(UpstreamTls::from),
             proxy_protocol: upstream.proxy_protocol,

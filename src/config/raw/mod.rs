@@ -3,6 +3,7 @@
 
 mod from_model;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,6 +163,7 @@ pub(super) struct Upstream {
     pub(super) slow_start: Duration,
     pub(super) keepalive: usize,
     pub(super) resolve: Option<Duration>,
+    pub(super) source: Vec<IpAddr>,
     pub(super) receive_buffer_bytes: Option<usize>,
     pub(super) tls: Option<UpstreamTls>,
     pub(super) proxy_protocol: Option<proxy_header::Version>,
@@ -282,6 +284,7 @@ impl Default for Upstream {
             slow_start: Duration::ZERO,
             keepalive: defaults::KEEPALIVE,
             resolve: Some(defaults::RESOLVE),
+            source: Vec::new(),
             receive_buffer_bytes: Some(defaults::UPSTREAM_RECEIVE_BUFFER_BYTES),
             tls: None,
             proxy_protocol: None,

@@ -8,6 +8,7 @@ mod tcp;
 mod tls;
 mod websocket;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub struct Probe {
     pub kind: ProbeKind,
     /// Where.
     pub address: Endpoint,
+    /// The address of ours that it is asked from; none leaves it to the kernel.
+    pub source: Option<IpAddr>,
     /// The PROXY header that it expects, of a connection of our own.
     pub proxy_protocol: Option<Version>,
     /// TLS with it, where that is spoken.
@@ -74,7 +77,7 @@ impl Probe {
     }
 
     async fn connect(&self) -> Result<Box<dyn Stream>, ProbeError> {
-        let mut socket = tcp::connect(&self.address).await?;
+        let mut socket = tcp::connect(&self.address, self.source).await?;
         if let Some(version) = self.proxy_protocol {
             let header = version.header(None);
             let sent = socket.write_all(&header).await;

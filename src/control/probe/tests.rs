@@ -26,6 +26,7 @@ async fn probe<F: Future<Output = ()> + Send + 'static>(
     Probe {
         kind,
         address,
+        source: None,
         proxy_protocol: None,
         tls: None,
         host,
@@ -124,6 +125,7 @@ async fn a_port_that_nobody_serves_fails_every_check() {
         let result = Probe {
             kind,
             address: address.clone(),
+            source: None,
             proxy_protocol: None,
             tls: None,
             host,
@@ -296,6 +298,7 @@ async fn a_real_websocket_server_passes() {
     Probe {
         kind: ProbeKind::WebSocket,
         address,
+        source: None,
         proxy_protocol: None,
         tls: None,
         host,

@@ -1,5 +1,7 @@
 //! Backends, and the server side of `listen`, as upstreams.
 
+use std::net::IpAddr;
+
 use super::address;
 use super::proxy::Proxy;
 use super::read::{Kind, Line};
@@ -73,6 +75,7 @@ pub fn write(proxy: &Proxy<'_>, findings: &mut Findings) -> Option<Table> {
     }
     table.set("servers", Value::Lines(entries), &section.head.place);
     timing(proxy, &mut table);
+    source(proxy, &servers, &mut table, findings);
     one_for_all(&servers, &mut table, findings);
     checks(proxy, &servers, &mut table, findings);
     Some(table)
@@ -183,6 +186,28 @@ fn timing(proxy: &Proxy<'_>, table: &mut Table) {
     }
 }
 
+/// Which address connections come from: what the first server says of itself, else the backend.
+fn source(proxy: &Proxy<'_>, servers: &[Server<'_>], table: &mut Table, findings: &mut Findings) {
+    let own = servers.iter().find(|server| !server.is_off());
+    let own = own.and_then(|server| Some((server.after("source")?, server.line)));
+    let Some((text, line)) = own.or_else(|| proxy.value(&["source"])) else {
+        return;
+    };
+    match text.parse::<IpAddr>() {
+        Ok(any) if any.is_unspecified() => {}
+        Ok(_) => table.set("source", text, &line.place),
+        Err(_) => {
+            let advice = "write the address alone into upstream.NAME.source; its port is chosen at \
+                          the connect";
+            findings.lost(&line.place, line.text(), advice);
+        }
+    }
+    if line.has("usesrc") {
+        let advice = "the client's address is told with proxy_protocol or X-Forwarded-For";
+        findings.lost(&line.place, line.text(), advice);
+    }
+}
+
 /// What is a server's there and the upstream's here: the first server's counts.
 fn one_for_all(servers: &[Server<'_>], table: &mut Table, findings: &mut Findings) {
     let Some(first) = servers.iter().find(|server| !server.is_off()) else {
@@ -197,6 +222,7 @@ fn one_for_all(servers: &[Server<'_>], table: &mut Table, findings: &mut Finding
         "send-proxy",
         "send-proxy-v2",
         "slowstart",
+        "source",
         "check",
     ] {
         let said = |server: &Server<'_>| {
@@ -229,7 +255,7 @@ fn one_for_all(servers: &[Server<'_>], table: &mut Table, findings: &mut Finding
 }
 
 /// Options of the list above that have a value behind them.
-const VALUED: [&str; 5] = ["verify", "ca-file", "sni", "crt", "slowstart"];
+const VALUED: [&str; 6] = ["verify", "ca-file", "sni", "crt", "slowstart", "source"];
 
 fn tls(server: &Server<'_>, table: &mut Table, findings: &mut Findings) {
     let place = &server.line.place;

@@ -57,7 +57,7 @@ fn tell_of_case(line: &Line, findings: &mut Findings) {
 
 const UNKNOWN: &str = "no counterpart; see docs/configuration.md for what there is";
 
-const CARRIED: [&str; 30] = [
+const CARRIED: [&str; 31] = [
     "acl",
     "balance",
     "bind",
@@ -74,6 +74,7 @@ const CARRIED: [&str; 30] = [
     "redirect",
     "retries",
     "server",
+    "source",
     "stick",
     "stick-table",
     "tcp-check",

@@ -1,6 +1,7 @@
 //! `proxy_pass`: which upstream it means here, and how it is spoken to.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 
 use super::http::Http;
 use super::listener::file;
@@ -73,7 +74,7 @@ impl Targets {
             let name = name.clone();
             let known = draft.upstreams.iter_mut().find(|(known, _)| *known == name);
             let (_, table) = known?;
-            timing(scope, table, false, &mut draft.findings);
+            connecting(scope, table, false, &mut draft.findings);
             return Some(name);
         }
         let declared = http.upstreams.get(pass.authority);
@@ -95,7 +96,7 @@ impl Targets {
         if pass.tls {
             speak_tls(http, pass, scope, directive, &mut table, draft);
         }
-        timing(scope, &mut table, true, &mut draft.findings);
+        connecting(scope, &mut table, true, &mut draft.findings);
         let wanted = match (is_declared, pass.tls) {
             (true, true) if self.written.contains(pass.authority) => {
                 format!("{}_tls", pass.authority)
@@ -168,8 +169,9 @@ fn speak_tls(
     table.set("tls", Value::Inline(keys), &directive.place);
 }
 
-/// Times and tries are the location's there and the upstream's here: the first location says them.
-fn timing(
+/// Times, tries and source are the location's there and the upstream's here: the first location
+/// says them.
+fn connecting(
     scope: &Scope<'_>,
     table: &mut Table,
     is_first: bool,
@@ -202,5 +204,16 @@ fn timing(
         && directive.arg(0) == "off"
     {
         put("retries", Value::plain(0), directive);
+    }
+    match scope.arg("proxy_bind") {
+        Some(("off", _)) | None => {}
+        Some((address, directive)) if address.parse::<IpAddr>().is_ok() => {
+            put("source", address.into(), directive);
+        }
+        Some((_, directive)) => {
+            let advice = "only an address of this machine can be upstream.NAME.source; the client's \
+                          is told with proxy_protocol or X-Forwarded-For";
+            findings.lost(&directive.place, directive.text(), advice);
+        }
     }
 }

@@ -52,7 +52,7 @@ fn fits(known: &str, name: &str) -> bool {
 
 const UNKNOWN: &str = "no counterpart; see docs/configuration.md for what there is";
 
-const CARRIED: [&str; 59] = [
+const CARRIED: [&str; 60] = [
     "allow",
     "client_body_timeout",
     "client_header_timeout",
@@ -75,6 +75,7 @@ const CARRIED: [&str; 59] = [
     "listen",
     "location",
     "map",
+    "proxy_bind",
     "proxy_connect_timeout",
     "proxy_next_upstream",
     "proxy_next_upstream_tries",
@@ -279,13 +280,12 @@ const LOST: [(&[&str], &str); 16] = [
     ),
     (
         &[
-            "proxy_bind",
             "proxy_method",
             "proxy_set_body",
             "proxy_pass_request_*",
             "proxy_cookie_*",
         ],
-        "requests go on as they came, from an address that the kernel chooses",
+        "requests go on as they came",
     ),
     (
         &[
