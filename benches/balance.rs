@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::num::NonZeroU16;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use tidegate::logic::balance::{Candidate, Chooser, Kind, ServerView, Warmth, server_id};
+use tidegate::logic::balance::{Candidate, Chooser, Kind, ServerView, SlowStart, server_id};
 
 fn picks(c: &mut Criterion) {
     let mut group = c.benchmark_group("balance");
@@ -26,7 +26,7 @@ fn servers(count: u16) -> Vec<ServerView> {
             candidate: Candidate {
                 id: server_id(&format!("10.0.0.{n}:8080")),
                 weight: NonZeroU16::MIN.saturating_add(n % 5),
-                warmth: Warmth::FULL,
+                slow_start: SlowStart::FULL,
                 load: u32::from(n),
             },
             backup: false,

@@ -15,12 +15,12 @@ use crate::config::defaults::MAX_WORKERS;
 use crate::control::admin::{self, Admin, Tails, Token, Watchers};
 use crate::control::drain::Drains;
 use crate::control::history::History;
-use crate::control::journal::Journal;
 use crate::control::listeners::Listeners;
 use crate::control::otlp::Exporter;
 use crate::control::prepare::{access_log, prepare};
 use crate::control::process::{AdminAddress, Process};
 use crate::control::reload::{Refused, Reloader, Source, room};
+use crate::control::reload_log::ReloadLog;
 use crate::control::upgrade::{Offer, Program, Upgrades};
 use crate::logic::endpoint::Endpoint;
 use crate::proxy::connection::{Context, serve};
@@ -28,7 +28,7 @@ use crate::runtime::acceptor::Capacity;
 use crate::runtime::descriptors;
 use crate::runtime::handover::Predecessor;
 use crate::runtime::inherit::{Inherited, Unusable};
-use crate::runtime::manager::Manager;
+use crate::runtime::sd_notify::ServiceManager;
 use crate::runtime::signals::{Order, Signals};
 use crate::runtime::workers::Workers;
 use crate::state::Shared;
@@ -184,14 +184,14 @@ async fn build(
     let listeners = Listeners::new(sockets, Arc::clone(&workers), capacity.clone(), metrics);
     let drains = Drains::new(&shared);
     let (reload, reload_requests) = mpsc::channel(RELOAD_QUEUE);
-    let journal = Journal::default();
+    let reload_log = ReloadLog::default();
     let mut reloader = Reloader {
         source,
         shared: Arc::clone(&shared),
         listeners,
         ticketer,
         drains: drains.clone(),
-        journal: journal.clone(),
+        reload_log: reload_log.clone(),
         log,
         capacity: capacity.clone(),
         descriptors,
@@ -222,7 +222,7 @@ async fn build(
         upgrades: upgrades.clone(),
         drains,
         history: History::begin(&shared),
-        journal,
+        reload_log,
         watchers: Watchers::default(),
         tails: Tails::default(),
         is_local: is_local(&config),
@@ -237,7 +237,7 @@ async fn build(
         version = env!("CARGO_PKG_VERSION"),
         "ready"
     );
-    let manager = Manager::watched(&workers);
+    let manager = ServiceManager::watched(&workers);
     Ok(Process {
         shared,
         workers,

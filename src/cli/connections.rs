@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::instance::{Failure, Instance, Where, encoded};
+use super::admin_client::{AdminClient, Failure, Where, encoded};
 use super::status::{size, word};
 use super::table::Table;
 use super::{fail, print, tail};
@@ -61,8 +61,8 @@ enum Sort {
 /// Prints a table, or what was closed.
 pub fn run(connections: &Connections) -> ExitCode {
     if let Some(id) = &connections.tail {
-        return match connections.instance.instance() {
-            Ok(instance) => tail::run(&instance, id, connections.payload, connections.json),
+        return match connections.instance.client() {
+            Ok(client) => tail::run(&client, id, connections.payload, connections.json),
             Err(failure) => fail(&failure),
         };
     }
@@ -77,23 +77,23 @@ pub fn run(connections: &Connections) -> ExitCode {
 }
 
 fn ask(connections: &Connections) -> Result<Value, Failure> {
-    let instance = connections.instance.instance()?;
+    let client = connections.instance.client()?;
     match &connections.kill {
-        Some(id) => instance.delete(&format!("/api/v1/connections/{}", encoded(id))),
+        Some(id) => client.delete(&format!("/api/v1/connections/{}", encoded(id))),
         None if connections.is_one_page() => {
-            instance.get(&format!("/api/v1/connections?{}", connections.query()))
+            client.get(&format!("/api/v1/connections?{}", connections.query()))
         }
-        None => list(&instance, &connections.query()),
+        None => list(&client, &connections.query()),
     }
 }
 
 /// Every page, as one.
-fn list(instance: &Instance, query: &str) -> Result<Value, Failure> {
+fn list(client: &AdminClient, query: &str) -> Result<Value, Failure> {
     let mut all = Vec::new();
     let mut next = String::new();
     loop {
         let path = format!("/api/v1/connections?limit={PAGE}{query}{next}");
-        let mut page = instance.get(&path)?;
+        let mut page = client.get(&path)?;
         if let Some(page) = page["connections"].as_array_mut() {
             all.append(page);
         }

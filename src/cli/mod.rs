@@ -1,5 +1,6 @@
 //! One file per subcommand: its arguments and what it prints.
 
+pub mod admin_client;
 pub mod bench;
 pub mod check;
 pub mod completions;
@@ -8,7 +9,6 @@ pub mod demo;
 pub mod echo;
 pub mod explain;
 pub mod import;
-pub mod instance;
 pub mod man;
 pub mod rebalance;
 pub mod reload;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::config::duration;
 use crate::control::rebalance::MaxMove;
 
-use super::instance::{Failure, Where, encoded};
+use super::admin_client::{Failure, Where, encoded};
 use super::status::word;
 use super::{fail, print, time};
 
@@ -57,8 +57,8 @@ fn order(rebalance: &Rebalance) -> Result<Value, Failure> {
         body["max_move"] = json!(max_move);
     }
     let within = duration(&rebalance.within).unwrap_or_default();
-    let instance = rebalance.instance.instance()?.allowing(within);
-    instance.post(&path, Some(&body))
+    let client = rebalance.instance.client()?.allowing(within);
+    client.post(&path, Some(&body))
 }
 
 fn max_move(text: &str) -> Result<String, &'static str> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::instance::{Failure, Where};
+use super::admin_client::{Failure, Where};
 use super::status::word;
 use super::{fail, print};
 
@@ -44,8 +44,8 @@ fn ask(reload: &Reload) -> Result<Value, Failure> {
     } else {
         "/api/v1/reload"
     };
-    let instance = reload.instance.instance()?.allowing(RELOAD_TIME);
-    instance.post(path, None)
+    let client = reload.instance.client()?.allowing(RELOAD_TIME);
+    client.post(path, None)
 }
 
 fn told(answer: &Value) -> String {

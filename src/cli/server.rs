@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::instance::{Failure, Where, encoded};
+use super::admin_client::{Failure, Where, encoded};
 use super::status::word;
 use super::{fail, print, time, wrong_arguments};
 
@@ -68,7 +68,7 @@ fn order(server: &Server, upstream: &str, address: &str) -> Result<Value, Failur
     };
     let (upstream, address) = (encoded(upstream), encoded(address));
     let path = format!("/api/v1/upstreams/{upstream}/servers/{address}");
-    server.instance.instance()?.post(&path, Some(&body))
+    server.instance.client()?.post(&path, Some(&body))
 }
 
 fn told(server: &Server, answer: &Value) -> String {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::instance::{Failure, Instance, Where};
+use super::admin_client::{AdminClient, Failure, Where};
 use super::table::Table;
 use super::{fail, print};
 
@@ -44,24 +44,24 @@ pub fn run(status: &Status) -> ExitCode {
 }
 
 fn show(status: &Status) -> Result<ExitCode, Failure> {
-    let instance = status.instance.instance()?;
-    let answer = instance.get(STATUS)?;
+    let client = status.instance.client()?;
+    let answer = client.get(STATUS)?;
     if status.health {
         return Ok(state(&answer));
     }
     let outcome = print(&status.text(&answer));
     Ok(if status.watch {
-        watch(status, &instance)
+        watch(status, &client)
     } else {
         outcome
     })
 }
 
 /// Shows it again and again, until nobody reads it. An instance that goes may come back.
-fn watch(status: &Status, instance: &Instance) -> ExitCode {
+fn watch(status: &Status, client: &AdminClient) -> ExitCode {
     loop {
         thread::sleep(WATCH_EVERY);
-        let outcome = match instance.get(STATUS) {
+        let outcome = match client.get(STATUS) {
             Ok(answer) => print(&status.text(&answer)),
             Err(failure) => {
                 fail(&failure);

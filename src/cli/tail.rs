@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use super::admin_client::{AdminClient, encoded};
 use super::fail;
-use super::instance::{Instance, encoded};
 
 /// Prints what passes, until the WebSocket ends.
-pub(super) fn run(instance: &Instance, id: &str, payload: bool, json: bool) -> ExitCode {
+pub(super) fn run(client: &AdminClient, id: &str, payload: bool, json: bool) -> ExitCode {
     let path = format!("/api/v1/connections/{}/tail?payload={payload}", encoded(id));
     let heard = |line: &str| {
         let text = if json {
@@ -21,7 +21,7 @@ pub(super) fn run(instance: &Instance, id: &str, payload: bool, json: bool) -> E
         let mut out = io::stdout().lock();
         writeln!(out, "{text}").and_then(|()| out.flush()).is_ok()
     };
-    match instance.follow(&path, heard) {
+    match client.follow(&path, heard) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => fail(&failure),
     }

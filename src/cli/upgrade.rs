@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::instance::{Failure, Where};
+use super::admin_client::{Failure, Where};
 use super::status::word;
 use super::{fail, print};
 
@@ -36,7 +36,7 @@ pub fn run(upgrade: &Upgrade) -> ExitCode {
 }
 
 fn ask(upgrade: &Upgrade) -> Result<Value, Failure> {
-    upgrade.instance.instance()?.post("/api/v1/upgrade", None)
+    upgrade.instance.client()?.post("/api/v1/upgrade", None)
 }
 
 fn outcome(answer: &Value) -> String {

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::logic::reason::EndReason;
 use crate::state::Shared;
+use crate::telemetry::global_stats::{Counts, Ends};
 use crate::telemetry::process;
-use crate::telemetry::pulse::{Counts, Ends};
 use crate::telemetry::traffic::Totals;
 
 /// Seconds that are kept.
@@ -202,17 +202,17 @@ impl Ring {
 
 impl Reading {
     fn of(shared: &Shared) -> Self {
-        let pulse = &shared.metrics.pulse;
+        let global_stats = &shared.metrics.global_stats;
         Self {
             at: Instant::now(),
             opened: shared.registry.opened(),
             traffic: shared.metrics.traffic.totals(),
-            handshakes: pulse.handshakes.read(),
-            pings: pulse.client_pings.read(),
+            handshakes: global_stats.handshakes.read(),
+            pings: global_stats.client_pings.read(),
             cpu: process::cpu_time(),
             counted: Counted {
-                ends: pulse.ends(),
-                statuses: pulse.statuses(),
+                ends: global_stats.ends(),
+                statuses: global_stats.statuses(),
             },
         }
     }
@@ -291,7 +291,7 @@ pub fn since_1970() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::pulse::Latencies;
+    use crate::telemetry::global_stats::Latencies;
 
     fn reading(at: Instant) -> Reading {
         let none = Latencies::default();

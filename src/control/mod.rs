@@ -1,10 +1,9 @@
 //! The control plane: what happens beside the connections, never in their way.
 
 pub mod admin;
-pub mod consequence;
 pub mod drain;
 pub mod history;
-pub mod journal;
+pub mod impact;
 pub mod keys;
 pub mod listeners;
 pub mod otlp;
@@ -13,8 +12,9 @@ pub mod probe;
 pub mod process;
 pub mod rebalance;
 pub mod reload;
+pub mod reload_log;
 pub mod resolve;
+pub mod supervise;
 pub mod talkers;
-pub mod tend;
 pub mod upgrade;
 pub mod watch;

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::logic::reason::EndReason;
 use crate::runtime::acceptor::Capacity;
-use crate::runtime::manager::Manager;
+use crate::runtime::sd_notify::ServiceManager;
 use crate::runtime::signals::{Order, Signals};
 use crate::runtime::workers::Workers;
 use crate::state::Shared;
@@ -42,7 +42,7 @@ pub struct Process {
     /// The open connections.
     pub capacity: Capacity,
     /// Whoever started the process and looks after it.
-    pub manager: Manager,
+    pub manager: ServiceManager,
     /// What a reload acts on.
     pub reloader: Reloader,
     /// Where reloads are asked for.

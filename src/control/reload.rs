@@ -18,12 +18,12 @@ use crate::runtime::descriptors;
 use crate::state::{Shared, Snapshot};
 use crate::telemetry::log::LogControl;
 
-use super::consequence::{Consequence, Plan, leaving};
 use super::drain::Drains;
-use super::journal::Journal;
+use super::impact::{Impact, Plan, leaving};
 use super::listeners::{BindError, Bound, Listeners};
 use super::prepare::{access_log, check_access_log, prepare};
-use super::tend::{server_left, server_stays, tend};
+use super::reload_log::ReloadLog;
+use super::supervise::{server_left, server_stays, supervise};
 use super::watch::{Watch, fingerprint};
 
 /// Where the configuration comes from.
@@ -75,7 +75,7 @@ pub struct Reloader {
     /// The drains under way.
     pub drains: Drains,
     /// Where reloads are noted.
-    pub journal: Journal,
+    pub reload_log: ReloadLog,
     /// The running log.
     pub log: LogControl,
     /// How many connections there may be.
@@ -127,11 +127,11 @@ impl Reloader {
         self.count(outcome.is_ok());
         let errors = |refused: &Refused| refused.to_string().lines().count();
         let changes = |plan: &Plan| plan.changes.len();
-        self.journal
+        self.reload_log
             .note(outcome.as_ref().map(changes).map_err(errors));
         match &outcome {
             Ok(Plan { changes, same }) => {
-                for Consequence {
+                for Impact {
                     change,
                     connections,
                     drains,
@@ -162,7 +162,7 @@ impl Reloader {
     pub fn start(&mut self, bound: Bound) {
         let snapshot = self.shared.snapshot();
         self.listeners.put_in_force(bound);
-        self.tend(&snapshot);
+        self.supervise(&snapshot);
         self.watch(&snapshot.config, None);
         warn_of_insecure(&snapshot.config);
         self.stamp(true);
@@ -210,7 +210,7 @@ impl Reloader {
         // What they held of servers that went must be gone before those are forgotten.
         self.tending.shutdown().await;
         self.shared.servers.prune();
-        self.tend(&snapshot);
+        self.supervise(&snapshot);
         warn_of_insecure(&snapshot.config);
         Ok(plan)
     }
@@ -229,11 +229,11 @@ impl Reloader {
         prepared
     }
 
-    fn tend(&mut self, snapshot: &Snapshot) {
+    fn supervise(&mut self, snapshot: &Snapshot) {
         for upstream in snapshot.upstreams.values() {
             let (shared, drains) = (Arc::clone(&self.shared), self.drains.clone());
             self.tending
-                .spawn(tend(Arc::clone(upstream), shared, drains));
+                .spawn(supervise(Arc::clone(upstream), shared, drains));
         }
     }
 

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use super::clock::{Clock, Nanos};
+use super::connection::{Connection, Extent};
 use super::fault::Fault;
+use super::frame_reader::{FrameReader, Received};
 use super::handshake::Handshake;
-use super::incoming::{Incoming, Incomings};
-use super::link::{Extent, Link};
 use super::payload::Payload;
 use super::plan::Target;
 use super::poller::Readiness;
@@ -43,11 +43,11 @@ pub(super) enum Expects {
 
 /// A client of the target's.
 pub(super) struct Client {
-    link: Link,
+    link: Connection,
     phase: Phase,
     /// When its opening was due.
     due: Nanos,
-    incomings: Incomings,
+    frame_reader: FrameReader,
     exchange: Exchange,
 }
 
@@ -90,7 +90,7 @@ struct Exchange {
 }
 
 impl Client {
-    pub(super) fn new(link: Link, number: u64, due: Nanos) -> Self {
+    pub(super) fn new(link: Connection, number: u64, due: Nanos) -> Self {
         let exchange = Exchange {
             number,
             ..Exchange::default()
@@ -99,12 +99,12 @@ impl Client {
             link,
             phase: Phase::Connecting,
             due,
-            incomings: Incomings::default(),
+            frame_reader: FrameReader::default(),
             exchange,
         }
     }
 
-    pub(super) fn link(&self) -> &Link {
+    pub(super) fn link(&self) -> &Connection {
         &self.link
     }
 
@@ -217,7 +217,7 @@ impl Client {
         let Self {
             link,
             phase,
-            incomings,
+            frame_reader,
             exchange,
             due,
         } = self;
@@ -227,7 +227,7 @@ impl Client {
         let room = most_bytes.min(read_buffer.len());
         let ended = link.read(&mut read_buffer[..room], extent, |bytes| {
             let Phase::Upgrading(handshake) = phase else {
-                return exchange.receive(bytes, incomings, context);
+                return exchange.receive(bytes, frame_reader, context);
             };
             let Some(rest) = handshake.receive(bytes)? else {
                 return Ok(());
@@ -235,7 +235,7 @@ impl Client {
             record(&mut context.tally.opening, *due, context.clock.now());
             opened = true;
             *phase = Phase::Open;
-            exchange.receive(&rest, incomings, context)
+            exchange.receive(&rest, frame_reader, context)
         });
         context.read_buffer = read_buffer;
         let ended = ended?;
@@ -296,16 +296,16 @@ impl Exchange {
     fn receive(
         &mut self,
         bytes: &[u8],
-        incomings: &mut Incomings,
+        frame_reader: &mut FrameReader,
         context: &mut Context,
     ) -> Result<(), Fault> {
         context.now = context.clock.now();
-        incomings.read(bytes, |incoming| match incoming {
-            Incoming::Data(part) => self.check(part, context),
-            Incoming::MessageEnd => self.end_message(context),
-            Incoming::Ping(payload) => self.pong = Some(Box::new(masked(Opcode::Pong, payload))),
-            Incoming::Pong => {}
-            Incoming::Close(code) => {
+        frame_reader.read(bytes, |received| match received {
+            Received::Data(part) => self.check(part, context),
+            Received::MessageEnd => self.end_message(context),
+            Received::Ping(payload) => self.pong = Some(Box::new(masked(Opcode::Pong, payload))),
+            Received::Pong => {}
+            Received::Close(code) => {
                 self.closed = true;
                 *context.tally.close_codes.entry(code).or_default() += 1;
             }

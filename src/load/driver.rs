@@ -10,8 +10,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::client::{Client, Context, News};
 use super::clock::{Clock, Nanos, nanos};
+use super::connection::{Connection, TlsClient};
 use super::fault::Fault;
-use super::link::{Link, Security};
 use super::payload::Payload;
 use super::plan::{Mode, Plan, Target};
 use super::poller::{Poller, Readiness};
@@ -45,7 +45,7 @@ pub(super) struct Shared {
 pub(super) struct Job<'a> {
     pub(super) plan: &'a Plan,
     pub(super) target: &'a Target,
-    pub(super) security: Option<Security>,
+    pub(super) tls_client: Option<TlsClient>,
     pub(super) shared: &'a Shared,
     pub(super) clock: Clock,
     pub(super) thread: u64,
@@ -148,12 +148,12 @@ impl<'a> Driver<'a> {
         self.next_number += self.job.plan.threads;
         let from = self.job.plan.source(number);
         let receive_buffer_bytes = self.job.plan.mode.receive_buffer_bytes();
-        let security = self.job.security.as_ref();
-        match Link::open(
+        let tls_client = self.job.tls_client.as_ref();
+        match Connection::open(
             self.job.target.address,
             from,
             receive_buffer_bytes,
-            security,
+            tls_client,
         ) {
             Ok(link) => self.admit(Client::new(link, number, due)).map(|()| true),
             Err(fault) => {

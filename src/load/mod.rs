@@ -1,34 +1,34 @@
 //! The load generator: opens WebSockets by the thousand, checks every echo, and says what it cost.
 
-mod campaign;
 mod client;
 mod clock;
+mod connection;
 mod descriptors;
 mod driver;
 mod fault;
+mod frame_reader;
 mod handshake;
-mod incoming;
-mod link;
 mod mode;
 mod payload;
 mod plan;
 mod poller;
 mod process;
 mod report;
+mod run;
 mod schedule;
-mod secure;
-mod sessions;
 mod tally;
 mod target;
+mod tls;
+mod tls_sessions;
 
-pub use campaign::{Memory, Progress, Round, RunError, Sample, run};
 pub use descriptors::raise_descriptor_limit;
 pub use fault::Fault;
 pub use plan::{Mode, Pace, Plan, Target, TlsOptions};
 pub use report::{MemoryReport, Percentiles, Report, Spread, TargetReport};
-pub use secure::SecureError;
+pub use run::{Memory, Progress, Round, RunError, Sample, run};
 pub use tally::Tally;
 pub use target::TargetError;
+pub use tls::TlsError;
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use crate::logic::refusal::{Refusal, Shortage};
 use crate::logic::request::ClientKey;
 use crate::state::Shared;
 use crate::state::server::{Phase, Server, Ticket};
-use crate::state::upstream::{Pick, Seeker, Upstream};
+use crate::state::upstream::{Pick, PickRequest, Upstream};
 
 use super::dial::DialError;
 
@@ -74,14 +74,14 @@ pub async fn reach<A: Attempt + Send>(
     client: &ClientKey,
     attempt: &mut A,
 ) -> Result<Reached<A::Answer>, Unreached> {
-    let mut seeker = Seeker {
+    let mut request = PickRequest {
         client: *client,
         tried: Vec::new(),
         turn: None,
     };
     let mut outcome = Unreached::by(Shortage::NoServer);
     for retries in 0..=upstream.settings.retries {
-        let mut pick = match find(shared, upstream, &mut seeker).await {
+        let mut pick = match find(shared, upstream, &mut request).await {
             Ok(pick) => pick,
             Err(Shortage::NoServer) => break,
             Err(shortage) => {
@@ -114,7 +114,7 @@ pub async fn reach<A: Attempt + Send>(
                 if !failure.again {
                     break;
                 }
-                seeker.tried.push(server.id);
+                request.tried.push(server.id);
             }
         }
     }
@@ -122,14 +122,18 @@ pub async fn reach<A: Attempt + Send>(
 }
 
 /// The next server for this request: at once where there is one, else in its turn.
-async fn find(shared: &Shared, upstream: &Upstream, seeker: &mut Seeker) -> Result<Pick, Shortage> {
+async fn find(
+    shared: &Shared,
+    upstream: &Upstream,
+    request: &mut PickRequest,
+) -> Result<Pick, Shortage> {
     let now = std::time::Instant::now();
-    match upstream.pick(seeker, now) {
+    match upstream.pick(request, now) {
         Ok(pick) => return Ok(pick),
         Err(Unavailable::Down) => return Err(Shortage::NoServer),
         Err(Unavailable::Full) => {}
     }
-    let waiting = upstream.wait(seeker, now).ok_or(Shortage::QueueFull)?;
+    let waiting = upstream.wait(request, now).ok_or(Shortage::QueueFull)?;
     // From its first wait on, so that retries do not wait as long again.
     let deadline = waiting.since() + upstream.settings.queue_timeout;
     tokio::select! {
@@ -146,10 +150,10 @@ async fn find(shared: &Shared, upstream: &Upstream, seeker: &mut Seeker) -> Resu
 pub fn failed(upstream: &Upstream, server: &Server, phase: Phase) {
     if let Some(out) = upstream.failed(server, phase, std::time::Instant::now()) {
         // Its return is news to those who wait.
-        let entrance = Arc::clone(upstream.entrance());
+        let dispatcher = Arc::clone(upstream.dispatcher());
         tokio::spawn(async move {
             sleep(out).await;
-            entrance.serve(std::time::Instant::now());
+            dispatcher.serve(std::time::Instant::now());
         });
         warn!(
             ?server,

@@ -3,31 +3,31 @@
 
 use std::time::Instant;
 
-use crate::logic::websocket::{Pair, Session, Side, Trail};
+use crate::logic::websocket::{FrameObserver, Pair, Session, Side};
 use crate::state::tap::Tap;
 
 /// A watched session's tap, and how far its frames have been followed.
 #[derive(Debug)]
 pub struct Tail {
     tap: Box<Tap>,
-    trails: Pair<Trail>,
+    observers: Pair<FrameObserver>,
 }
 
 impl Tail {
     /// Follows a session from here on.
     pub fn begin(mut tap: Box<Tap>, session: &Session) -> Self {
         tap.began();
-        let trails = Pair {
-            client: session.trail(Side::Client),
-            backend: session.trail(Side::Backend),
+        let observers = Pair {
+            client: session.observer(Side::Client),
+            backend: session.observer(Side::Backend),
         };
-        Self { tap, trails }
+        Self { tap, observers }
     }
 
     /// This passed on from that side; false when nobody watches any more.
     pub fn passed(&mut self, from: Side, bytes: &[u8], now: Instant) -> bool {
-        let Self { tap, trails } = self;
-        trails[from].follow(bytes, |header, payload| {
+        let Self { tap, observers } = self;
+        observers[from].follow(bytes, |header, payload| {
             tap.frame(from.other(), false, header, payload, now);
         });
         !tap.is_left()
@@ -35,7 +35,7 @@ impl Tail {
 
     /// The proxy said this to that side.
     pub fn said(&mut self, to: Side, frame: &[u8], now: Instant) {
-        Trail::of_ours(to == Side::Backend).follow(frame, |header, payload| {
+        FrameObserver::of_ours(to == Side::Backend).follow(frame, |header, payload| {
             self.tap.frame(to, true, header, payload, now);
         });
     }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::config::model::Limit;
-use crate::logic::limit::{Buckets, Census};
+use crate::logic::limit::{Buckets, ConnectionCounts};
 use crate::logic::request::ClientKey;
 
 /// Parts that are locked apart, so that workers rarely meet.
@@ -26,7 +26,7 @@ pub struct Clients {
 
 #[derive(Debug)]
 struct Shard {
-    census: Census<RandomState>,
+    counts: ConnectionCounts<RandomState>,
     buckets: Buckets<RandomState>,
 }
 
@@ -35,7 +35,7 @@ impl Default for Clients {
         let hasher = RandomState::new();
         let shard = |_| {
             Mutex::new(Shard {
-                census: Census::new(hasher.clone()),
+                counts: ConnectionCounts::new(hasher.clone()),
                 buckets: Buckets::new(CLIENTS_PER_SHARD, hasher.clone()),
             })
         };
@@ -63,14 +63,14 @@ impl Clients {
             shard.buckets.take(client, rate, now)?;
         }
         match limit.connections_per_ip {
-            Some(max) if !shard.census.enter(client, max) => Err(FULL_RETRY),
+            Some(max) if !shard.counts.enter(client, max) => Err(FULL_RETRY),
             max => Ok(max.is_some()),
         }
     }
 
     /// Counts the end of a request that was counted.
     pub fn leave(&self, client: ClientKey) {
-        self.shard(client).census.leave(client);
+        self.shard(client).counts.leave(client);
     }
 
     fn shard(&self, client: ClientKey) -> MutexGuard<'_, Shard> {

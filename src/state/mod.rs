@@ -2,8 +2,8 @@
 
 pub mod backend_tls;
 pub mod clients;
-pub mod entrance;
-pub mod orders;
+pub mod dispatcher;
+pub mod overrides;
 pub mod registry;
 pub mod route;
 pub mod server;

@@ -117,7 +117,7 @@ impl RouteFigures {
 
     /// An upgrade request was answered.
     pub fn handshake(&self, status: u16) {
-        self.metrics.pulse.answered(status);
+        self.metrics.global_stats.answered(status);
         self.metrics
             .handshakes
             .with_label_values(&[&self.name, status.to_string().as_str()])
@@ -136,7 +136,7 @@ impl RouteFigures {
     /// A tunnel opened after this long.
     pub fn opened(&self, upstream: &str, server: &str, took: Duration) {
         self.handshake_duration.observe(took.as_secs_f64());
-        self.metrics.pulse.handshakes.observe(took);
+        self.metrics.global_stats.handshakes.observe(took);
         self.metrics
             .websockets
             .with_label_values(&[&self.name, upstream, server])
@@ -146,7 +146,7 @@ impl RouteFigures {
     /// A tunnel ended.
     pub fn closed(&self, upstream: &str, server: &str, reason: EndReason, lived: Duration) {
         self.session_duration.observe(lived.as_secs_f64());
-        self.metrics.pulse.ended(reason);
+        self.metrics.global_stats.ended(reason);
         self.metrics
             .websockets
             .with_label_values(&[&self.name, upstream, server])
@@ -174,7 +174,7 @@ impl RouteFigures {
             .with_label_values(&[self.name.as_ref(), side.word()])
             .observe(took.as_secs_f64());
         if side == Side::Client {
-            self.metrics.pulse.client_pings.observe(took);
+            self.metrics.global_stats.client_pings.observe(took);
         }
     }
 

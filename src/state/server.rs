@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use prometheus::{IntCounter, IntGauge};
 
 use crate::config::model::{self, Passive};
-use crate::logic::balance::{Warmth, server_id};
+use crate::logic::balance::{SlowStart, server_id};
 use crate::logic::endpoint::Endpoint;
 use crate::logic::health::{Ejection, Health, Transition};
 use crate::logic::reason::EndReason;
 use crate::telemetry::Metrics;
 
-use super::entrance::Entrance;
-use super::orders::Orders;
+use super::dispatcher::Dispatcher;
+use super::overrides::Overrides;
 
 /// A server's identity: what a later snapshot recognises it by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,8 +37,8 @@ pub struct Server {
     /// Its name to the balancers: a hash of its address, the same on every node.
     pub id: u64,
     /// What the operator ordered of it.
-    pub orders: Orders,
-    entrance: Arc<Entrance>,
+    pub overrides: Overrides,
+    dispatcher: Arc<Dispatcher>,
     load: AtomicU32,
     handshakes: AtomicU32,
     websockets: AtomicU32,
@@ -89,7 +89,7 @@ pub enum Phase {
 impl Server {
     fn new(
         key: ServerKey,
-        entrance: Arc<Entrance>,
+        dispatcher: Arc<Dispatcher>,
         since: Option<Instant>,
         metrics: &Metrics,
     ) -> Self {
@@ -118,8 +118,8 @@ impl Server {
             id: server_id(&label),
             key,
             label,
-            orders: Orders::default(),
-            entrance,
+            overrides: Overrides::default(),
+            dispatcher,
             load: AtomicU32::new(0),
             handshakes: AtomicU32::new(0),
             websockets: AtomicU32::new(0),
@@ -202,22 +202,22 @@ impl Server {
 
     /// The operator drains it: no new connections from now on.
     pub fn drain(&self, now: Instant) {
-        self.orders.drain();
+        self.overrides.drain();
         // Who waits for it alone need not wait any longer.
-        self.entrance.serve(now);
+        self.dispatcher.serve(now);
     }
 
     /// The operator takes it back: like a server that has recovered.
     pub fn take_back(&self, now: Instant) {
-        if self.orders.ready() {
+        if self.overrides.ready() {
             lock(&self.standing).since = Some(now);
-            self.entrance.serve(now);
+            self.dispatcher.serve(now);
         }
     }
 
     /// The file says something else of it than before: what the operator ordered is over.
     pub fn forget_orders(&self, now: Instant) {
-        self.orders.forget_weight();
+        self.overrides.forget_weight();
         self.take_back(now);
     }
 
@@ -237,7 +237,7 @@ impl Server {
         self.set_up(health.is_up(), now);
         drop(checks);
         if transition.is_some() {
-            self.entrance.serve(now);
+            self.dispatcher.serve(now);
         }
         transition
     }
@@ -251,7 +251,7 @@ impl Server {
     pub fn unchecked(&self, now: Instant) {
         *lock(&self.checks) = Checks::default();
         self.set_up(true, now);
-        self.entrance.serve(now);
+        self.dispatcher.serve(now);
     }
 
     fn set_up(&self, up: bool, now: Instant) {
@@ -267,13 +267,13 @@ impl Server {
     }
 
     /// How much of its weight counts at `now`.
-    pub fn warmth(&self, slow_start: Duration, now: Instant) -> Warmth {
+    pub fn slow_start(&self, slow_start: Duration, now: Instant) -> SlowStart {
         if slow_start.is_zero() {
-            return Warmth::FULL;
+            return SlowStart::FULL;
         }
         let since = lock(&self.standing).since;
-        since.map_or(Warmth::FULL, |since| {
-            Warmth::after(now.saturating_duration_since(since), slow_start)
+        since.map_or(SlowStart::FULL, |since| {
+            SlowStart::after(now.saturating_duration_since(since), slow_start)
         })
     }
 
@@ -284,7 +284,7 @@ impl Server {
 
     /// Whether it is no member of its upstream, or the operator drains it.
     pub fn is_leaving(&self) -> bool {
-        self.away.load(Relaxed) || self.orders.is_draining()
+        self.away.load(Relaxed) || self.overrides.is_draining()
     }
 
     /// It is a member of its upstream in force.
@@ -296,7 +296,7 @@ impl Server {
 
     /// Whether it may take new connections at `now`.
     pub fn is_available(&self, now: Instant) -> bool {
-        self.is_up() && !self.orders.is_draining() && !self.is_ejected(now)
+        self.is_up() && !self.overrides.is_draining() && !self.is_ejected(now)
     }
 
     /// An attempt failed; for how long that ejects the server, if it does.
@@ -328,7 +328,7 @@ impl Server {
         if returns {
             standing.since = Some(now);
             drop(standing);
-            self.entrance.serve(now);
+            self.dispatcher.serve(now);
         }
     }
 
@@ -391,7 +391,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.server.load.fetch_sub(1, SeqCst);
         self.server.metrics.connections.dec();
-        self.server.entrance.place_freed();
+        self.server.dispatcher.place_freed();
     }
 }
 
@@ -404,15 +404,15 @@ pub struct Handshake {
 impl Drop for Handshake {
     fn drop(&mut self) {
         self.server.handshakes.fetch_sub(1, SeqCst);
-        self.server.entrance.place_freed();
+        self.server.dispatcher.place_freed();
     }
 }
 
-/// Every server that a snapshot or a live connection still holds, and the entrances to them.
+/// Every server that a snapshot or a live connection still holds, and the dispatchers before them.
 #[derive(Debug)]
 pub struct Servers {
     known: Mutex<HashMap<ServerKey, Weak<Server>>>,
-    entrances: Mutex<HashMap<Arc<str>, Weak<Entrance>>>,
+    dispatchers: Mutex<HashMap<Arc<str>, Weak<Dispatcher>>>,
     started: AtomicBool,
     metrics: Metrics,
 }
@@ -422,7 +422,7 @@ impl Servers {
     pub fn new(metrics: Metrics) -> Self {
         Self {
             known: Mutex::default(),
-            entrances: Mutex::default(),
+            dispatchers: Mutex::default(),
             started: AtomicBool::new(false),
             metrics,
         }
@@ -433,40 +433,40 @@ impl Servers {
         self.started.store(true, Relaxed);
     }
 
-    /// The entrance of this upstream: the living one, so that its queue and counts go on, or a
+    /// The dispatcher of this upstream: the living one, so that its queue and counts go on, or a
     /// new one.
-    pub fn entrance(&self, upstream: &model::Upstream) -> Arc<Entrance> {
-        let mut entrances = lock(&self.entrances);
-        let living = entrances.get(&upstream.name).and_then(Weak::upgrade);
+    pub fn dispatcher(&self, upstream: &model::Upstream) -> Arc<Dispatcher> {
+        let mut dispatchers = lock(&self.dispatchers);
+        let living = dispatchers.get(&upstream.name).and_then(Weak::upgrade);
         living.unwrap_or_else(|| {
             let length = self
                 .metrics
                 .queue_length
                 .with_label_values(&[&upstream.name]);
-            let entrance = Arc::new(Entrance::new(upstream.balance, length));
-            entrances.insert(Arc::clone(&upstream.name), Arc::downgrade(&entrance));
-            entrance
+            let dispatcher = Arc::new(Dispatcher::new(upstream.balance, length));
+            dispatchers.insert(Arc::clone(&upstream.name), Arc::downgrade(&dispatcher));
+            dispatcher
         })
     }
 
-    /// The server of this key, behind its upstream's entrance: the living one, so that its health
+    /// The server of this key, behind its upstream's dispatcher: the living one, so that its health
     /// and counts go on, or a new one.
-    pub fn adopt(&self, key: ServerKey, entrance: &Arc<Entrance>, now: Instant) -> Arc<Server> {
+    pub fn adopt(&self, key: ServerKey, dispatcher: &Arc<Dispatcher>, now: Instant) -> Arc<Server> {
         let mut known = lock(&self.known);
         if let Some(server) = known.get(&key).and_then(Weak::upgrade) {
             return server;
         }
         let since = self.started.load(Relaxed).then_some(now);
-        let server = Server::new(key.clone(), Arc::clone(entrance), since, &self.metrics);
+        let server = Server::new(key.clone(), Arc::clone(dispatcher), since, &self.metrics);
         let server = Arc::new(server);
         known.insert(key, Arc::downgrade(&server));
         server
     }
 
-    /// Forgets servers and entrances that nothing holds any more, and their gauges.
+    /// Forgets servers and dispatchers that nothing holds any more, and their gauges.
     pub fn prune(&self) {
-        lock(&self.entrances).retain(|upstream, entrance| {
-            let lives = entrance.strong_count() > 0;
+        lock(&self.dispatchers).retain(|upstream, dispatcher| {
+            let lives = dispatcher.strong_count() > 0;
             if !lives {
                 let _ = self.metrics.queue_length.remove_label_values(&[upstream]);
             }

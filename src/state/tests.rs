@@ -14,16 +14,16 @@ use tokio::task::JoinSet;
 
 use crate::config;
 use crate::config::model::Passive;
-use crate::logic::balance::{Unavailable, Warmth};
+use crate::logic::balance::{SlowStart, Unavailable};
 use crate::logic::reason::EndReason;
 use crate::logic::request::ClientKey;
 use crate::telemetry::Metrics;
 
-use super::entrance::Waiting;
+use super::dispatcher::Waiting;
 use super::registry::Registry;
 use super::route::{Route, RouteFigures};
 use super::server::{Phase, Server, Servers};
-use super::upstream::{Pick, Seeker, Upstream};
+use super::upstream::{Pick, PickRequest, Upstream};
 
 type Outcome = Result<Pick, Unavailable>;
 
@@ -58,8 +58,8 @@ fn with_servers(servers: &Servers, list: &str, lines: &str) -> Arc<Upstream> {
     upstream
 }
 
-fn seeker() -> Seeker {
-    Seeker {
+fn request() -> PickRequest {
+    PickRequest {
         client: ClientKey::of(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         tried: vec![],
         turn: None,
@@ -74,8 +74,8 @@ fn server(upstream: &Upstream, place: usize) -> Arc<Server> {
 struct Line(Pin<Box<dyn Future<Output = Outcome>>>);
 
 impl Line {
-    fn join(upstream: &Upstream, seeker: &mut Seeker) -> Self {
-        Self::of(upstream.wait(seeker, Instant::now()).unwrap())
+    fn join(upstream: &Upstream, request: &mut PickRequest) -> Self {
+        Self::of(upstream.wait(request, Instant::now()).unwrap())
     }
 
     fn of(waiting: Waiting) -> Self {
@@ -96,8 +96,8 @@ impl Line {
 fn a_freed_handshake_goes_to_who_came_first() {
     let (servers, metrics) = servers();
     let upstream = upstream(&servers, 1, "max_handshakes = 1");
-    let first = upstream.pick(&seeker(), Instant::now()).unwrap();
-    let mut lines = [(); 2].map(|()| Line::join(&upstream, &mut seeker()));
+    let first = upstream.pick(&request(), Instant::now()).unwrap();
+    let mut lines = [(); 2].map(|()| Line::join(&upstream, &mut request()));
     assert!(lines.iter_mut().all(|line| line.look().is_none()));
     let length = metrics.queue_length.with_label_values(&["u"]);
     assert_eq!(length.get(), 2);
@@ -120,33 +120,33 @@ fn a_freed_handshake_goes_to_who_came_first() {
 fn a_place_freed_between_the_refusal_and_the_queue_is_not_missed() {
     let (servers, _) = servers();
     let upstream = upstream(&servers, 1, "max_handshakes = 1");
-    let holder = upstream.pick(&seeker(), Instant::now()).unwrap();
-    assert!(upstream.pick(&seeker(), Instant::now()).is_err());
+    let holder = upstream.pick(&request(), Instant::now()).unwrap();
+    assert!(upstream.pick(&request(), Instant::now()).is_err());
     // Nobody waits yet, so nobody is told.
     drop(holder);
-    Line::join(&upstream, &mut seeker()).taken();
+    Line::join(&upstream, &mut request()).taken();
 }
 
 #[test]
 fn nobody_overtakes_those_who_wait() {
     let (servers, _) = servers();
     let upstream = upstream(&servers, 1, "max_handshakes = 1");
-    let holder = upstream.pick(&seeker(), Instant::now()).unwrap();
-    let mut waits = Line::join(&upstream, &mut seeker());
-    let refused = upstream.pick(&seeker(), Instant::now()).err();
+    let holder = upstream.pick(&request(), Instant::now()).unwrap();
+    let mut waits = Line::join(&upstream, &mut request());
+    let refused = upstream.pick(&request(), Instant::now()).err();
     assert_eq!(refused, Some(Unavailable::Full));
     drop(holder);
     waits.taken();
-    assert!(upstream.pick(&seeker(), Instant::now()).is_ok());
+    assert!(upstream.pick(&request(), Instant::now()).is_ok());
 }
 
 #[test]
 fn who_leaves_gives_up_the_place_and_what_was_already_handed_over() {
     let (servers, _) = servers();
     let upstream = upstream(&servers, 1, "max_handshakes = 1");
-    let holder = upstream.pick(&seeker(), Instant::now()).unwrap();
+    let holder = upstream.pick(&request(), Instant::now()).unwrap();
     let mut lines = vec![];
-    lines.resize_with(3, || Line::join(&upstream, &mut seeker()));
+    lines.resize_with(3, || Line::join(&upstream, &mut request()));
     drop(lines.remove(0));
     drop(holder);
     // Handed to the next, who is gone before looking.
@@ -159,11 +159,11 @@ fn who_leaves_gives_up_the_place_and_what_was_already_handed_over() {
 fn no_more_wait_than_the_queue_is_long() {
     let (servers, _) = servers();
     let upstream = upstream(&servers, 1, "max_handshakes = 1\nqueue_length = 1");
-    let _holder = upstream.pick(&seeker(), Instant::now()).unwrap();
-    let waits = Line::join(&upstream, &mut seeker());
-    assert!(upstream.wait(&mut seeker(), Instant::now()).is_none());
+    let _holder = upstream.pick(&request(), Instant::now()).unwrap();
+    let waits = Line::join(&upstream, &mut request());
+    assert!(upstream.wait(&mut request(), Instant::now()).is_none());
     drop(waits);
-    assert!(upstream.wait(&mut seeker(), Instant::now()).is_some());
+    assert!(upstream.wait(&mut request(), Instant::now()).is_some());
 }
 
 #[test]
@@ -171,11 +171,11 @@ fn a_retry_waits_for_another_server_holds_up_nobody_and_keeps_its_turn() {
     let (servers, _) = servers();
     let upstream = upstream(&servers, 2, "max_handshakes = 1");
     let [a, b] = [0, 1].map(|place| server(&upstream, place).id);
-    let [on_a, on_b] = [(); 2].map(|()| upstream.pick(&seeker(), Instant::now()).unwrap());
+    let [on_a, on_b] = [(); 2].map(|()| upstream.pick(&request(), Instant::now()).unwrap());
     assert_eq!(on_a.ticket.server().id, a);
-    let mut retries = seeker();
+    let mut retries = request();
     let mut early = Line::join(&upstream, &mut retries);
-    let mut late = Line::join(&upstream, &mut seeker());
+    let mut late = Line::join(&upstream, &mut request());
     drop(on_a);
     let failed = early.taken();
     assert_eq!(failed.ticket.server().id, a);
@@ -190,7 +190,7 @@ fn a_retry_waits_for_another_server_holds_up_nobody_and_keeps_its_turn() {
         a,
         "A is free, and no use to the retry"
     );
-    let mut last = Line::join(&upstream, &mut seeker());
+    let mut last = Line::join(&upstream, &mut request());
     drop(on_b);
     assert_eq!(
         again.taken().ticket.server().id,
@@ -204,8 +204,8 @@ fn a_retry_waits_for_another_server_holds_up_nobody_and_keeps_its_turn() {
 fn when_no_server_is_left_those_who_wait_hear_it_at_once() {
     let (servers, _) = servers();
     let upstream = upstream(&servers, 1, "max_handshakes = 1");
-    let _holder = upstream.pick(&seeker(), Instant::now()).unwrap();
-    let mut waits = Line::join(&upstream, &mut seeker());
+    let _holder = upstream.pick(&request(), Instant::now()).unwrap();
+    let mut waits = Line::join(&upstream, &mut request());
     server(&upstream, 0).checked(false, 1, 1, Instant::now());
     assert_eq!(waits.look().unwrap().err(), Some(Unavailable::Down));
 }
@@ -216,8 +216,8 @@ fn a_server_that_recovers_takes_from_the_queue() {
     let upstream = upstream(&servers, 2, "max_handshakes = 1");
     let recovers = server(&upstream, 1);
     recovers.checked(false, 1, 1, Instant::now());
-    let _holder = upstream.pick(&seeker(), Instant::now()).unwrap();
-    let mut waits = Line::join(&upstream, &mut seeker());
+    let _holder = upstream.pick(&request(), Instant::now()).unwrap();
+    let mut waits = Line::join(&upstream, &mut request());
     assert!(waits.look().is_none());
     recovers.checked(true, 1, 1, Instant::now());
     assert_eq!(waits.taken().ticket.server().id, recovers.id);
@@ -227,8 +227,8 @@ fn a_server_that_recovers_takes_from_the_queue() {
 fn a_reload_keeps_the_queue_and_serves_it_from_what_it_brought() {
     let (servers, _) = servers();
     let before = upstream(&servers, 1, "max_handshakes = 1");
-    let holder = before.pick(&seeker(), Instant::now()).unwrap();
-    let mut lines = [(); 2].map(|()| Line::join(&before, &mut seeker()));
+    let holder = before.pick(&request(), Instant::now()).unwrap();
+    let mut lines = [(); 2].map(|()| Line::join(&before, &mut request()));
     let after = upstream(&servers, 1, "max_handshakes = 2\nbalance = 'least_conn'");
     let second = lines[0].taken();
     assert!(lines[1].look().is_none(), "one under way, one more allowed");
@@ -261,20 +261,23 @@ fn only_servers_that_were_added_or_recovered_are_cold() {
     let first = upstream(&servers, 1, "");
     let now = Instant::now();
     let there = server(&first, 0);
-    assert_eq!(there.warmth(minute, now), Warmth::FULL);
+    assert_eq!(there.slow_start(minute, now), SlowStart::FULL);
     servers.started();
     let second = upstream(&servers, 2, "");
-    assert_eq!(there.warmth(minute, now), Warmth::FULL, "it stayed");
-    let cold = Warmth::after(Duration::ZERO, minute);
-    assert_eq!(server(&second, 1).warmth(minute, now), cold, "added");
-    assert_eq!(server(&second, 1).warmth(Duration::ZERO, now), Warmth::FULL);
+    assert_eq!(there.slow_start(minute, now), SlowStart::FULL, "it stayed");
+    let cold = SlowStart::after(Duration::ZERO, minute);
+    assert_eq!(server(&second, 1).slow_start(minute, now), cold, "added");
+    assert_eq!(
+        server(&second, 1).slow_start(Duration::ZERO, now),
+        SlowStart::FULL
+    );
 
     there.checked(false, 1, 1, now);
     there.checked(true, 1, 1, now);
-    assert_eq!(there.warmth(minute, now), cold, "recovered");
-    let half = Warmth::after(minute / 2, minute);
-    assert_eq!(there.warmth(minute, now + minute / 2), half);
-    assert_eq!(there.warmth(minute, now + minute), Warmth::FULL);
+    assert_eq!(there.slow_start(minute, now), cold, "recovered");
+    let half = SlowStart::after(minute / 2, minute);
+    assert_eq!(there.slow_start(minute, now + minute / 2), half);
+    assert_eq!(there.slow_start(minute, now + minute), SlowStart::FULL);
 
     let later = now + minute;
     let passive = Passive {
@@ -283,19 +286,19 @@ fn only_servers_that_were_added_or_recovered_are_cold() {
     };
     there.failed(Phase::Connect, Some(&passive), true, later);
     let back = later + minute;
-    assert_eq!(there.warmth(minute, back), cold, "back from ejection");
-    assert_eq!(there.warmth(minute, back + minute), Warmth::FULL);
+    assert_eq!(there.slow_start(minute, back), cold, "back from ejection");
+    assert_eq!(there.slow_start(minute, back + minute), SlowStart::FULL);
 
     let even_later = back + minute;
     there.left();
-    servers.adopt(there.key.clone(), second.entrance(), even_later);
+    servers.adopt(there.key.clone(), second.dispatcher(), even_later);
     assert_eq!(
-        there.warmth(minute, even_later),
-        Warmth::FULL,
+        there.slow_start(minute, even_later),
+        SlowStart::FULL,
         "only tried out"
     );
     second.put_in_force(even_later);
-    assert_eq!(there.warmth(minute, even_later), cold, "added again");
+    assert_eq!(there.slow_start(minute, even_later), cold, "added again");
 }
 
 #[test]
@@ -417,15 +420,15 @@ fn workers_that_compete_never_exceed_a_limit_and_lose_no_place() {
 
 /// Gets a server so many times, now and then leaving the queue instead.
 async fn compete(upstream: Arc<Upstream>, held: Arc<[AtomicU32; 2]>, seed: u64, rounds: usize) {
-    let mut dice = fastrand::Rng::with_seed(seed);
+    let mut rng = fastrand::Rng::with_seed(seed);
     let ids = [0, 1].map(|place| server(&upstream, place).id);
     for _ in 0..rounds {
-        let mut seeker = seeker();
-        let pick = match upstream.pick(&seeker, Instant::now()) {
+        let mut request = request();
+        let pick = match upstream.pick(&request, Instant::now()) {
             Ok(pick) => pick,
             Err(_) => {
-                let waiting = upstream.wait(&mut seeker, Instant::now()).unwrap();
-                if dice.u8(..4) == 0 {
+                let waiting = upstream.wait(&mut request, Instant::now()).unwrap();
+                if rng.u8(..4) == 0 {
                     tokio::task::yield_now().await;
                     drop(waiting);
                     continue;
@@ -456,12 +459,12 @@ proptest! {
             match step {
                 0..3 => {
                     arrived += 1;
-                    match upstream.pick(&seeker(), Instant::now()) {
+                    match upstream.pick(&request(), Instant::now()) {
                         Ok(pick) => {
                             prop_assert!(lines.is_empty(), "overtaken");
                             shaking.push(pick);
                         }
-                        Err(_) => lines.push((arrived, Line::join(&upstream, &mut seeker()))),
+                        Err(_) => lines.push((arrived, Line::join(&upstream, &mut request()))),
                     }
                 }
                 3 if !lines.is_empty() => drop(lines.remove(which.index(lines.len()))),

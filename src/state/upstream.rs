@@ -16,7 +16,7 @@ use crate::logic::endpoint::Endpoint;
 use crate::logic::request::ClientKey;
 
 use super::backend_tls::{BackendTls, ServerTls, name_of};
-use super::entrance::{Entrance, Waiting};
+use super::dispatcher::{Dispatcher, Waiting};
 use super::server::{Handshake, Phase, Server, ServerKey, Servers, Ticket};
 
 /// An upstream of a snapshot.
@@ -27,12 +27,12 @@ pub struct Upstream {
     pub retries: IntCounter,
     tls: Option<Arc<BackendTls>>,
     members: ArcSwap<Vec<Member>>,
-    entrance: Arc<Entrance>,
+    dispatcher: Arc<Dispatcher>,
 }
 
 /// Who looks for a server.
 #[derive(Clone, Debug)]
-pub struct Seeker {
+pub struct PickRequest {
     /// The client it is for.
     pub client: ClientKey,
     /// The servers on which this request has failed.
@@ -65,7 +65,7 @@ pub struct Member {
 }
 
 impl Upstream {
-    /// An upstream as configured, behind the entrance of its predecessors.
+    /// An upstream as configured, behind the dispatcher of its predecessors.
     pub fn new(
         settings: Arc<model::Upstream>,
         tls: Option<Arc<BackendTls>>,
@@ -73,7 +73,7 @@ impl Upstream {
         retries: IntCounter,
     ) -> Self {
         Self {
-            entrance: servers.entrance(&settings),
+            dispatcher: servers.dispatcher(&settings),
             settings,
             retries,
             tls,
@@ -86,7 +86,7 @@ impl Upstream {
         for member in self.members.load().iter() {
             member.server.joined(now);
         }
-        self.entrance.leads_to(self, now);
+        self.dispatcher.set_upstream(self, now);
     }
 
     /// What its servers are spoken to with, where that is TLS.
@@ -95,8 +95,8 @@ impl Upstream {
     }
 
     /// The door to its servers, the same over reloads.
-    pub const fn entrance(&self) -> &Arc<Entrance> {
-        &self.entrance
+    pub const fn dispatcher(&self) -> &Arc<Dispatcher> {
+        &self.dispatcher
     }
 
     /// Its servers now.
@@ -132,14 +132,14 @@ impl Upstream {
                 if staying.insert(key.clone()) {
                     members.push(Member {
                         tls: self.tls_with(&spec.address, address),
-                        server: servers.adopt(key, &self.entrance, now),
+                        server: servers.adopt(key, &self.dispatcher, now),
                         spec: spec.clone(),
                     });
                 }
             }
         }
         let before = self.members.swap(Arc::new(members));
-        self.entrance.serve(now);
+        self.dispatcher.serve(now);
         let left = |old: &&Member| !staying.contains(&old.server.key);
         before
             .iter()
@@ -153,30 +153,30 @@ impl Upstream {
     ///
     /// # Errors
     /// [`Unavailable`] when none may be picked.
-    pub fn pick(&self, seeker: &Seeker, now: Instant) -> Result<Pick, Unavailable> {
-        self.entrance.enter(self, seeker, now)
+    pub fn pick(&self, request: &PickRequest, now: Instant) -> Result<Pick, Unavailable> {
+        self.dispatcher.enter(self, request, now)
     }
 
-    /// Joins those who wait for a server; nothing when there are `queue_length` of them. A seeker
+    /// Joins those who wait for a server; nothing when there are `queue_length` of them. A request
     /// that waited before has its turn again.
-    pub fn wait(&self, seeker: &mut Seeker, now: Instant) -> Option<Waiting> {
+    pub fn wait(&self, request: &mut PickRequest, now: Instant) -> Option<Waiting> {
         let max = self.settings.queue_length;
-        Entrance::join(&self.entrance, seeker, max, now)
+        Dispatcher::join(&self.dispatcher, request, max, now)
     }
 
-    /// Chooses among its servers. Called with the entrance locked: two workers never both take a
+    /// Chooses among its servers. Called with the dispatcher locked: two workers never both take a
     /// server's last place, and round robin has one turn.
     pub(super) fn choose(
         &self,
         chooser: &mut Chooser,
-        seeker: &Seeker,
+        request: &PickRequest,
         now: Instant,
     ) -> Result<Pick, Unavailable> {
         let members = self.members.load();
         let views = members
             .iter()
-            .map(|member| member.view(&self.settings, &seeker.tried, now));
-        let chosen = chooser.choose(views, &seeker.client.as_u64().to_be_bytes())?;
+            .map(|member| member.view(&self.settings, &request.tried, now));
+        let chosen = chooser.choose(views, &request.client.as_u64().to_be_bytes())?;
         let (ticket, handshake) = members[chosen].server.admit();
         let tls = members[chosen].tls.clone();
         Ok(Pick {
@@ -194,7 +194,7 @@ impl Upstream {
         let holding = |member: &Member| Holding {
             websockets: to_usize(member.server.staying()),
             weight: member.weight(),
-            warmth: member.server.warmth(self.settings.slow_start, now),
+            slow_start: member.server.slow_start(self.settings.slow_start, now),
             max: member.spec.max_connections.map(to_usize),
             takes: !(member.spec.backup && has_primary),
         };
@@ -210,7 +210,7 @@ impl Upstream {
         let members = self.members.load();
         let views = self.roomy_views(&members, now);
         let chosen = self
-            .entrance
+            .dispatcher
             .consult(|chooser| chooser.choose(views, &client));
         chosen.ok().map(|chosen| members[chosen].server.id)
     }
@@ -219,14 +219,14 @@ impl Upstream {
     pub fn owe(&self, server: &Server, now: Instant) {
         let members = self.members.load();
         let views = self.roomy_views(&members, now);
-        self.entrance
+        self.dispatcher
             .consult(|chooser| chooser.owe(views, server.id));
     }
 
     /// Nobody is owed a turn any more.
     pub fn forget_turns(&self) {
         let balance = self.settings.balance;
-        self.entrance
+        self.dispatcher
             .consult(|chooser| chooser.forget_turns(balance));
     }
 
@@ -257,7 +257,7 @@ impl Upstream {
 impl Member {
     /// Its weight: the operator's, or else the configured one.
     pub fn weight(&self) -> NonZeroU16 {
-        self.server.orders.weight().unwrap_or(self.spec.weight)
+        self.server.overrides.weight().unwrap_or(self.spec.weight)
     }
 
     fn view(&self, upstream: &model::Upstream, tried: &[u64], now: Instant) -> ServerView {
@@ -266,11 +266,11 @@ impl Member {
             candidate: Candidate {
                 id: server.id,
                 weight: self.weight(),
-                warmth: server.warmth(upstream.slow_start, now),
+                slow_start: server.slow_start(upstream.slow_start, now),
                 load: server.load(),
             },
             backup: spec.backup,
-            up: server.is_up() && !server.orders.is_draining(),
+            up: server.is_up() && !server.overrides.is_draining(),
             ejected: server.is_ejected(now),
             full: server.is_full(spec.max_connections),
             busy: server.is_busy(upstream.max_handshakes),

@@ -10,8 +10,8 @@ use prometheus::{
 
 use super::expose;
 use super::families::{self, Family};
+use super::global_stats::GlobalStats;
 use super::process::{ProcessFigures, Usage};
-use super::pulse::Pulse;
 use super::traffic::Traffic;
 
 /// Buckets of handshakes, requests and pings: 0.5 ms to 10 s.
@@ -55,7 +55,7 @@ pub struct Metrics {
     pub access_log_dropped: IntCounter,
     pub trace_spans: IntCounterVec,
     pub worker_connections: IntGaugeVec,
-    pub pulse: Arc<Pulse>,
+    pub global_stats: Arc<GlobalStats>,
     file_descriptors: IntGaugeVec,
     registry: Registry,
 }
@@ -100,7 +100,7 @@ impl Metrics {
             access_log_dropped: counter(&registry, &families::ACCESS_LOG_DROPPED)?,
             trace_spans: counters(&registry, &families::TRACE_SPANS)?,
             worker_connections: gauges(&registry, &families::WORKER_CONNECTIONS)?,
-            pulse: Arc::default(),
+            global_stats: Arc::default(),
             file_descriptors: gauges(&registry, &families::FILE_DESCRIPTORS)?,
             registry,
         };

@@ -3,10 +3,10 @@
 pub mod access;
 pub mod expose;
 pub mod families;
+pub mod global_stats;
 pub mod log;
 pub mod metrics;
 pub mod process;
-pub mod pulse;
 pub mod trace;
 pub mod traffic;
 

@@ -1,10 +1,10 @@
 //! From `[listener.NAME.tls]`, and in `upstream.rs` from `[upstream.NAME.tls]`, to a rustls
 //! configuration; what is spoken with it, in `stream/`. Opens files, never a socket.
 
-mod anybody;
 mod certificate;
 mod client_auth;
 mod error;
+mod no_verify;
 mod peer;
 mod pem;
 mod sni;
@@ -24,8 +24,8 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use crate::config::model::{Tls, TlsVersion};
 
-pub use anybody::Anybody;
 pub use error::Error;
+pub use no_verify::NoVerify;
 pub use peer::certificate as peer_certificate;
 pub use pem::{public_key, secret};
 pub use stream::TlsStream;

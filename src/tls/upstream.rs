@@ -12,7 +12,7 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use sha1::{Digest, Sha1};
 
-use super::{Anybody, Error, PROTOCOLS, certificate, pem, root_store};
+use super::{Error, NoVerify, PROTOCOLS, certificate, pem, root_store};
 use crate::config::model::UpstreamTls;
 
 /// Tells apart what configurations are built from: two that are alike share their sessions.
@@ -79,10 +79,10 @@ fn believing(
         .map_err(|source| Error::Provider { source })?;
     if tls.insecure {
         sources.update("insecure");
-        let anybody = Arc::new(Anybody::new(Arc::clone(provider)));
+        let verifier = Arc::new(NoVerify::new(Arc::clone(provider)));
         return Ok(builder
             .dangerous()
-            .with_custom_certificate_verifier(anybody));
+            .with_custom_certificate_verifier(verifier));
     }
     let roots = match &tls.ca {
         Some(file) => roots_of(file)?,

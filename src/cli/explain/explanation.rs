@@ -1,4 +1,4 @@
-//! What is told of a request: every check with its verdict, and the way that lies before it.
+//! What is told of a request: every check with its verdict, and the selection of a server.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::logic::check::Check;
 use crate::logic::request::Request;
 use crate::state::snapshot::Methods;
 
-use super::asked::Asked;
-use super::entry::Entry;
-use super::trace::Trace;
-use super::way::Way;
+use super::dry_run::DryRun;
+use super::listener::ListenerMatch;
+use super::sample_request::SampleRequest;
+use super::selection::Selection;
 
 /// An explanation.
 #[derive(Debug, Serialize)]
@@ -33,8 +33,8 @@ pub(super) struct Explanation {
     pub(super) checks: Vec<Met>,
     /// The answer, where the proxy gives it.
     pub(super) answer: Option<Own>,
-    /// The way to a server, where that gives it.
-    pub(super) upstream: Option<Way>,
+    /// The selection of a server, where that answers it.
+    pub(super) upstream: Option<Selection>,
     /// The keys that apply, by section.
     pub(super) settings: Value,
 }
@@ -86,40 +86,44 @@ impl Explanation {
     pub(super) fn of(
         config: &Config,
         methods: &Methods,
-        asked: &Asked,
-        entry: &Entry,
+        sample: &SampleRequest,
+        matched: &ListenerMatch,
     ) -> Result<Self, toml::de::Error> {
-        let trace = Trace::of(config, methods, asked, entry);
-        let settings = settings(config, entry, &trace)?;
-        let checks = Check::ALL.map(|check| met(check, &trace, &settings));
-        let client = trace.request.as_ref().map(|(_, client)| client.address);
+        let dry_run = DryRun::of(config, methods, sample, matched);
+        let settings = settings(config, matched, &dry_run)?;
+        let checks = Check::ALL.map(|check| met(check, &dry_run, &settings));
+        let client = dry_run.request.as_ref().map(|(_, client)| client.address);
         Ok(Self {
-            listener: entry.listener.name.to_string(),
-            listener_why: entry.why.clone(),
-            client: client.unwrap_or(asked.peer),
-            route: trace.route.as_ref().map(|route| route.name.to_string()),
-            routes: (trace.tried.iter())
+            listener: matched.listener.name.to_string(),
+            listener_why: matched.why.clone(),
+            client: client.unwrap_or(sample.peer),
+            route: dry_run.route.as_ref().map(|route| route.name.to_string()),
+            routes: (dry_run.tried.iter())
                 .map(|(name, mismatch)| Tried {
                     name: name.to_string(),
                     mismatch: mismatch.clone(),
                 })
                 .collect(),
             checks: checks.into(),
-            answer: answer(&trace),
-            upstream: Way::of(config, &trace, entry.port(asked), &settings),
+            answer: answer(&dry_run),
+            upstream: Selection::of(config, &dry_run, matched.port(sample), &settings),
             settings,
         })
     }
 }
 
 /// What of the effective configuration applies.
-fn settings(config: &Config, entry: &Entry, trace: &Trace) -> Result<Value, toml::de::Error> {
-    let route = trace.route.as_ref();
+fn settings(
+    config: &Config,
+    matched: &ListenerMatch,
+    dry_run: &DryRun,
+) -> Result<Value, toml::de::Error> {
+    let route = dry_run.route.as_ref();
     let upstream = route
-        .filter(|_| trace.refusal.is_none())
+        .filter(|_| dry_run.refusal.is_none())
         .and_then(|route| route.upstream());
     let all = config::effective(&Config {
-        listeners: vec![Arc::clone(&entry.listener)],
+        listeners: vec![Arc::clone(&matched.listener)],
         routes: route.into_iter().cloned().collect(),
         upstreams: (config.upstreams.iter())
             .filter(|other| Some(&other.name) == upstream)
@@ -130,7 +134,7 @@ fn settings(config: &Config, entry: &Entry, trace: &Trace) -> Result<Value, toml
     let mut route = all["route"][0].clone();
     if let Some(route) = route.as_object_mut() {
         // Of the two kinds of request it is one.
-        route.remove(if trace.is_websocket() {
+        route.remove(if dry_run.is_websocket() {
             "http"
         } else {
             "websocket"
@@ -138,20 +142,20 @@ fn settings(config: &Config, entry: &Entry, trace: &Trace) -> Result<Value, toml
     }
     let upstream = upstream.map(|upstream| &all["upstream"][&**upstream]);
     Ok(json!({
-        "listener": all["listener"][&*entry.listener.name],
+        "listener": all["listener"][&*matched.listener.name],
         "route": route,
         "upstream": upstream,
     }))
 }
 
-fn met(check: Check, trace: &Trace, settings: &Value) -> Met {
-    let verdict = verdict(check, trace);
-    let why = match (verdict, &trace.refusal) {
-        (Verdict::Refused, Some(refusal)) => match why(check, trace, settings) {
+fn met(check: Check, dry_run: &DryRun, settings: &Value) -> Met {
+    let verdict = verdict(check, dry_run);
+    let why = match (verdict, &dry_run.refusal) {
+        (Verdict::Refused, Some(refusal)) => match why(check, dry_run, settings) {
             facts if facts.is_empty() => refusal.to_string(),
             facts => format!("{refusal}: {facts}"),
         },
-        (Verdict::Passed | Verdict::AtRunTime, _) => why(check, trace, settings),
+        (Verdict::Passed | Verdict::AtRunTime, _) => why(check, dry_run, settings),
         _ => String::new(),
     };
     Met {
@@ -161,8 +165,8 @@ fn met(check: Check, trace: &Trace, settings: &Value) -> Met {
     }
 }
 
-fn verdict(check: Check, trace: &Trace) -> Verdict {
-    if let Some(refused) = trace.refusal.as_ref().map(Check::of) {
+fn verdict(check: Check, dry_run: &DryRun) -> Verdict {
+    if let Some(refused) = dry_run.refusal.as_ref().map(Check::of) {
         if check == refused {
             return Verdict::Refused;
         }
@@ -170,16 +174,16 @@ fn verdict(check: Check, trace: &Trace) -> Verdict {
             return Verdict::NotReached;
         }
     }
-    let is_proxied = trace
+    let is_proxied = dry_run
         .route
         .as_ref()
         .is_none_or(|route| route.upstream().is_some());
     match check {
         Check::Syntax | Check::Path | Check::Route | Check::Address => Verdict::Passed,
-        Check::Token if !trace.asks_for_token() => Verdict::NotAsked,
+        Check::Token if !dry_run.asks_for_token() => Verdict::NotAsked,
         Check::Token => Verdict::Passed,
         _ if !is_proxied => Verdict::NotAsked,
-        Check::Origin | Check::Method | Check::Version | Check::Key if !trace.is_websocket() => {
+        Check::Origin | Check::Method | Check::Version | Check::Key if !dry_run.is_websocket() => {
             Verdict::NotAsked
         }
         Check::Limits | Check::Server => Verdict::AtRunTime,
@@ -188,8 +192,8 @@ fn verdict(check: Check, trace: &Trace) -> Verdict {
 }
 
 /// What a check holds against what.
-fn why(check: Check, trace: &Trace, settings: &Value) -> String {
-    let Some((request, client)) = &trace.request else {
+fn why(check: Check, dry_run: &DryRun, settings: &Value) -> String {
+    let Some((request, client)) = &dry_run.request else {
         return String::new();
     };
     let route = &settings["route"];
@@ -201,7 +205,7 @@ fn why(check: Check, trace: &Trace, settings: &Value) -> String {
         Check::Syntax | Check::Server => String::new(),
         Check::Path => request.path().to_owned(),
         Check::Route => {
-            (trace.route.as_ref()).map_or_else(String::new, |route| route.name.to_string())
+            (dry_run.route.as_ref()).map_or_else(String::new, |route| route.name.to_string())
         }
         Check::Address => format!("{}; {}", client.address, keys("access", &["allow", "deny"])),
         Check::Kind => format!("accept = {}", route["accept"]),
@@ -213,9 +217,9 @@ fn why(check: Check, trace: &Trace, settings: &Value) -> String {
         Check::Method => request.method().to_owned(),
         Check::Version => field(request, "sec-websocket-version"),
         Check::Key => field(request, "sec-websocket-key"),
-        Check::Token if !trace.asks_for_token() => String::new(),
+        Check::Token if !dry_run.asks_for_token() => String::new(),
         Check::Token => {
-            let user = trace.identity.user.as_deref();
+            let user = dry_run.identity.user.as_deref();
             let user = user.map(|user| format!(", user = {user}"));
             let from = &route["auth"]["jwt"]["from"];
             format!("from = {from}{}", user.unwrap_or_default())
@@ -238,15 +242,15 @@ fn field(request: &Request, name: &str) -> String {
     }
 }
 
-fn answer(trace: &Trace) -> Option<Own> {
-    if let Some(refusal) = &trace.refusal {
+fn answer(dry_run: &DryRun) -> Option<Own> {
+    if let Some(refusal) = &dry_run.refusal {
         return Some(Own {
             status: refusal.status(),
             text: refusal.to_string(),
             location: None,
         });
     }
-    let (route, (request, _)) = (trace.route.as_ref()?, trace.request.as_ref()?);
+    let (route, (request, _)) = (dry_run.route.as_ref()?, dry_run.request.as_ref()?);
     let answer = route.own_answer(request)?;
     Some(Own {
         status: answer.status(),

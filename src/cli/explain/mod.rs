@@ -1,11 +1,11 @@
 //! `tidegate explain`: what a request would meet, and why, by the configuration file alone.
 
-mod asked;
-mod entry;
+mod dry_run;
 mod explanation;
-mod page;
-mod trace;
-mod way;
+mod listener;
+mod sample_request;
+mod selection;
+mod text;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
@@ -17,8 +17,8 @@ use crate::config;
 use crate::control::keys;
 
 use super::{ConfigFile, fail, print, wrong_arguments};
-use asked::Asked;
 use explanation::Explanation;
+use sample_request::SampleRequest;
 
 /// Say which route, checks, server and timeouts a request would meet, and why. Asks no running
 /// process: the configuration file decides.
@@ -47,31 +47,31 @@ pub struct Explain {
 
 /// Prints the explanation.
 pub fn run(explain: &Explain) -> ExitCode {
-    let asked = Asked::of(
+    let sample = SampleRequest::of(
         &explain.url,
         &explain.method,
         &explain.headers,
         explain.client,
     );
-    let asked = match asked {
-        Ok(asked) => asked,
+    let sample = match sample {
+        Ok(sample) => sample,
         Err(what) => return wrong_arguments(&what),
     };
     let config = match config::load(&explain.file.config) {
         Ok(config) => config,
         Err(errors) => return fail(&errors),
     };
-    let entry = match entry::find(&config, &asked, explain.listener.as_deref()) {
-        Ok(entry) => entry,
+    let matched = match listener::find(&config, &sample, explain.listener.as_deref()) {
+        Ok(matched) => matched,
         Err(error) => return fail(&error),
     };
     let methods = match keys::methods(&config) {
         Ok(methods) => methods,
         Err(errors) => return fail(&errors),
     };
-    match Explanation::of(&config, &methods, &asked, &entry) {
+    match Explanation::of(&config, &methods, &sample, &matched) {
         Ok(explanation) if explain.json => print(&format!("{}\n", json!(explanation))),
-        Ok(explanation) => print(&page::of(&explanation)),
+        Ok(explanation) => print(&text::of(&explanation)),
         Err(error) => fail(&error),
     }
 }

@@ -13,7 +13,7 @@ use crate::logic::reason::EndReason;
 use crate::state::registry::{Live, SessionId};
 
 use super::answer::Fault;
-use super::{Admin, call};
+use super::{Admin, params};
 
 /// Sessions on a page unless told otherwise.
 const PAGE: usize = 100;
@@ -118,11 +118,11 @@ impl Filter {
             text.parse().ok()
         })?;
         Ok(Self {
-            route: call::query(request, "route"),
-            upstream: call::query(request, "upstream"),
-            server: call::query(request, "server"),
+            route: params::query(request, "route"),
+            upstream: params::query(request, "upstream"),
+            server: params::query(request, "server"),
             client: client.map(|client: IpAddr| client.to_canonical()),
-            user: call::query(request, "user"),
+            user: params::query(request, "user"),
         })
     }
 
@@ -178,7 +178,7 @@ fn parsed<B, T>(
     rule: &'static str,
     parse: impl Fn(&str) -> Option<T>,
 ) -> Result<Option<T>, Fault> {
-    let Some(value) = call::query(request, what) else {
+    let Some(value) = params::query(request, what) else {
         return Ok(None);
     };
     match parse(&value) {

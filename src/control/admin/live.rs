@@ -23,7 +23,7 @@ use crate::control::history::{SAMPLE_EVERY, Window};
 use crate::control::talkers::{Talker, Talkers};
 use crate::logic::refusal::Refusal;
 use crate::logic::request::{self, RequestHead};
-use crate::logic::websocket::Speaker;
+use crate::logic::websocket::SendOnly;
 use crate::logic::websocket::handshake::{Offer, accept_for};
 
 use super::access::BEARER;
@@ -156,11 +156,11 @@ async fn serve<S>(mut stream: S, first: &str, mut news: watch::Receiver<Arc<str>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut speaker = Speaker::new();
+    let mut websocket = SendOnly::new();
     let mut buffer = [0; READ_BYTES];
     let mut heard = Instant::now();
     let mut ping = interval(PING_EVERY);
-    let mut next = Speaker::text(first);
+    let mut next = SendOnly::text(first);
     let mut is_last = false;
     loop {
         let written = timeout(WRITE_TIMEOUT, stream.write_all(&next)).await;
@@ -172,7 +172,7 @@ where
                 Ok(0) | Err(_) => return,
                 Ok(read) => {
                     heard = Instant::now();
-                    let reply = speaker.hear(&buffer[..read]);
+                    let reply = websocket.hear(&buffer[..read]);
                     is_last = reply.is_last;
                     reply.frames
                 }
@@ -180,11 +180,11 @@ where
             changed = news.changed() => match changed {
                 Ok(()) => {
                     let state = Arc::clone(&news.borrow_and_update());
-                    Speaker::text(&state)
+                    SendOnly::text(&state)
                 }
                 Err(_) => return,
             },
-            _ = ping.tick() => Speaker::ping().to_vec(),
+            _ = ping.tick() => SendOnly::ping().to_vec(),
         };
     }
 }
@@ -213,7 +213,7 @@ fn state(admin: &Admin, talking: &[Talker]) -> Value {
     state["window_seconds"] = json!(seconds);
     state["ends"] = json!(ends);
     state["statuses"] = json!(statuses);
-    state["reloads"] = json!(admin.journal.reloads());
+    state["reloads"] = json!(admin.reload_log.reloads());
     state["talkers"] = talkers.into();
     state
 }
@@ -261,8 +261,8 @@ mod tests {
         assert!(began.elapsed() <= MAX_SILENCE + PING_EVERY);
         let mut all = Vec::new();
         theirs.read_to_end(&mut all).await.unwrap();
-        assert!(all.starts_with(&Speaker::text("past")));
-        assert!(all.ends_with(&Speaker::ping()));
+        assert!(all.starts_with(&SendOnly::text("past")));
+        assert!(all.ends_with(&SendOnly::ping()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -277,7 +277,7 @@ mod tests {
         served.await.unwrap();
         assert!(all.len() < 40, "{all:?}");
         assert!(
-            all.windows(5).any(|frame| frame == Speaker::text("999")),
+            all.windows(5).any(|frame| frame == SendOnly::text("999")),
             "{all:?}"
         );
     }

@@ -2,18 +2,18 @@
 
 mod access;
 mod answer;
-mod call;
 mod connections;
 mod dashboard;
 mod live;
 mod openapi;
-mod patience;
+mod params;
 mod reload;
 mod routes;
 mod servers;
 mod show;
 mod tail;
 mod upgrade;
+mod write_timeout;
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -31,8 +31,8 @@ use tracing::{debug, warn};
 
 use crate::control::drain::Drains;
 use crate::control::history::History;
-use crate::control::journal::Journal;
 use crate::control::reload::ReloadRequest;
+use crate::control::reload_log::ReloadLog;
 use crate::control::upgrade::Upgrades;
 use crate::runtime::listen::ControlListener;
 use crate::runtime::socket::Socket;
@@ -41,9 +41,9 @@ use crate::state::Shared;
 pub use access::Token;
 use answer::Body;
 pub use live::Watchers;
-use patience::Patient;
 pub use routes::{ROUTES, Route};
 pub use tail::Tails;
+use write_timeout::WriteTimeout;
 
 /// What its socket is called where sockets are handed over; no listener can have this name.
 pub const SOCKET: &str = "[admin]";
@@ -70,7 +70,7 @@ pub struct Admin {
     /// What the last minutes were like.
     pub history: History,
     /// The last reloads.
-    pub journal: Journal,
+    pub reload_log: ReloadLog,
     /// The dashboards that watch.
     pub watchers: Watchers,
     /// Those who watch one session.
@@ -127,7 +127,7 @@ async fn attend(stream: Socket, admin: Admin) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(Patient::new(stream)), service)
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let outcome = tokio::select! {

@@ -5,18 +5,18 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::config::Effect;
-use crate::control::consequence::{Consequence, Plan};
+use crate::control::impact::{Impact, Plan};
 use crate::control::reload::ReloadRequest;
 
 use super::answer::{Body, Fault, json};
-use super::{Admin, call};
+use super::{Admin, params};
 
 /// Asks for a reload and waits for its outcome.
 pub(super) async fn reload<B>(
     admin: &Admin,
     request: &Request<B>,
 ) -> Result<Response<Body>, Fault> {
-    let dry_run = call::flag(request, "dry_run")?;
+    let dry_run = params::flag(request, "dry_run")?;
     let (answer, outcome) = oneshot::channel();
     let request = ReloadRequest { dry_run, answer };
     admin
@@ -49,8 +49,8 @@ pub(super) async fn reload<B>(
     })
 }
 
-fn change(consequence: &Consequence) -> Value {
-    let change = &consequence.change;
+fn change(impact: &Impact) -> Value {
+    let change = &impact.change;
     json!({
         "subject": change.subject,
         "what": change.what,
@@ -58,7 +58,7 @@ fn change(consequence: &Consequence) -> Value {
             Effect::Live => "live",
             Effect::Restart => "restart",
         },
-        "connections": consequence.connections,
-        "drains": consequence.drains,
+        "connections": impact.connections,
+        "drains": impact.drains,
     })
 }

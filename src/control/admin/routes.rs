@@ -11,7 +11,7 @@ use crate::telemetry::expose::Format;
 use super::access::Need;
 use super::answer::{Body, Fault, json, text, typed};
 use super::dashboard::{self, Part};
-use super::{Admin, call, connections, live, openapi, reload, servers, show, tail, upgrade};
+use super::{Admin, connections, live, openapi, params, reload, servers, show, tail, upgrade};
 
 /// A route of the admin address.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +110,7 @@ pub(super) fn need<B>(request: &Request<B>) -> Need {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let mut fitting = ROUTES
         .iter()
-        .filter(|route| call::names(route.path, path).is_some());
+        .filter(|route| params::names(route.path, path).is_some());
     match fitting.next().map(|route| route.call) {
         Some(Call::Page | Call::Style | Call::Script) if is_read => Need::Nothing,
         Some(Call::Live) if is_read => Need::SameOrigin,
@@ -123,7 +123,7 @@ pub(super) fn need<B>(request: &Request<B>) -> Need {
 /// Answers a request.
 pub(super) async fn route(admin: &Admin, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
-    let fitting = |route: &&Route| call::names(route.path, path).is_some();
+    let fitting = |route: &&Route| params::names(route.path, path).is_some();
     let mut methods = ROUTES.iter().filter(fitting).peekable();
     if methods.peek().is_none() {
         return text(StatusCode::NOT_FOUND, "no such page");
@@ -136,7 +136,7 @@ pub(super) async fn route(admin: &Admin, request: Request<Incoming>) -> Response
     };
     match methods.find(|route| route.method == method) {
         Some(route) => {
-            let names = call::names(route.path, path).unwrap_or_default();
+            let names = params::names(route.path, path).unwrap_or_default();
             let outcome = answer(route.call, admin, request, &names).await;
             outcome.unwrap_or_else(|fault| fault.answer())
         }
@@ -170,10 +170,10 @@ async fn answer(
         (Call::Tail, [id]) => return tail::tail(admin, &request, id),
         (Call::Kill, [id]) => connections::kill(admin, id)?,
         (Call::Server, [upstream, address]) => {
-            servers::change(admin, upstream, address, call::body(request).await?)?
+            servers::change(admin, upstream, address, params::body(request).await?)?
         }
         (Call::Rebalance, [upstream]) => {
-            servers::rebalance(admin, upstream, call::body(request).await?).await?
+            servers::rebalance(admin, upstream, params::body(request).await?).await?
         }
         (Call::Kill | Call::Tail | Call::Server | Call::Rebalance, _) => {
             return Err(Fault::Nothing("the path lacks a name"));

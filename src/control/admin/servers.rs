@@ -13,7 +13,7 @@ use crate::logic::reason::EndReason;
 use crate::state::upstream::{Member, Upstream};
 
 use super::answer::Fault;
-use super::{Admin, call, show};
+use super::{Admin, params, show};
 
 /// What may be ordered of a server.
 #[derive(Debug, Deserialize)]
@@ -49,7 +49,7 @@ pub(super) fn change(
     let upstream = find(admin, upstream)?;
     let within = match (&change.within, change.state) {
         (None, _) => upstream.settings.drain,
-        (Some(text), Some(State::Drain)) => call::within(text)?,
+        (Some(text), Some(State::Drain)) => params::within(text)?,
         (Some(_), _) => return Err(Fault::Nothing("only a drain takes time")),
     };
     if change.state.is_none() && change.weight.is_none() {
@@ -69,7 +69,7 @@ pub(super) fn change(
     let mut drains = 0;
     for member in &members {
         if let Some(weight) = change.weight {
-            member.server.orders.weigh(weight);
+            member.server.overrides.weigh(weight);
             info!(server = ?member.server, weight, "weight changed by the operator");
         }
         match change.state {
@@ -111,7 +111,7 @@ pub(super) async fn rebalance(
     bounds: Bounds,
 ) -> Result<Value, Fault> {
     let upstream = find(admin, upstream)?;
-    let within = bounds.within.as_deref().map(call::within).transpose()?;
+    let within = bounds.within.as_deref().map(params::within).transpose()?;
     let max_move = bounds.max_move.as_deref().map(max_move).transpose()?;
     let within = within.unwrap_or(WITHIN);
     let moved = run_rebalance(&upstream, max_move, within, &admin.shared, &admin.drains).await;

@@ -81,7 +81,7 @@ pub(super) fn server(member: &Member) -> Value {
     let server = &member.server;
     json!({
         "address": &*server.label,
-        "state": server.orders.word(),
+        "state": server.overrides.word(),
         "up": server.is_up(),
         "weight": member.weight(),
         "websockets": server.websockets(),
@@ -116,13 +116,13 @@ fn changed(snapshot: &Snapshot) -> Vec<Value> {
     let mut changed = Vec::new();
     for upstream in in_file_order(snapshot) {
         for member in upstream.members().iter() {
-            let orders = &member.server.orders;
-            if orders.is_changed() {
+            let overrides = &member.server.overrides;
+            if overrides.is_changed() {
                 changed.push(json!({
                     "upstream": &*upstream.settings.name,
                     "server": &*member.server.label,
-                    "state": orders.word(),
-                    "weight": orders.weight(),
+                    "state": overrides.word(),
+                    "weight": overrides.weight(),
                 }));
             }
         }

@@ -19,7 +19,7 @@ use crate::logic::websocket::Side;
 use crate::state::tap::{Frame, Sight, Tap, What};
 
 use super::answer::{Body, Fault};
-use super::{Admin, call, connections};
+use super::{Admin, connections, params};
 
 /// Sessions that are watched at a time.
 const MAX_TAILS: usize = 16;
@@ -47,7 +47,7 @@ pub(super) fn tail<B>(
     request: &Request<B>,
     id: &str,
 ) -> Result<Response<Body>, Fault> {
-    let with_payload = call::flag(request, "payload")?;
+    let with_payload = params::flag(request, "payload")?;
     if with_payload && !admin.is_local {
         return Err(Fault::Forbidden(
             "payloads are shown on a loopback address or a unix socket only",

@@ -4,11 +4,11 @@ pub mod acl;
 pub mod address;
 pub mod backend;
 pub mod frontend;
+pub mod keywords;
 pub mod proxy;
 pub mod read;
 pub mod rules;
 pub mod units;
-pub mod words;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -25,7 +25,7 @@ use read::{Kind, Section};
 pub fn import(path: &Path, draft: &mut Draft) -> Result<(), ImportError> {
     let sections = read::sections(path)?;
     for section in &sections {
-        words::tell(section, &mut draft.findings);
+        keywords::tell(section, &mut draft.findings);
         if section.kind == Kind::Global {
             process(section, draft);
         }

@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::directives;
 use super::listener::{self, Listener};
 use super::location::{Hosts, Routes};
 use super::read::Directive;
 use super::scope::Scope;
 use super::site::Site;
 use super::upstream;
-use super::words;
 use crate::import::draft::Draft;
 
 /// What every site of an `http` block may refer to.
@@ -29,7 +29,7 @@ pub struct Http<'a> {
 /// Writes the whole block.
 pub fn write(block: &[Directive], directory: &Path, draft: &mut Draft) {
     let scope = Scope::of(block);
-    words::tell(block, &mut draft.findings);
+    directives::tell(block, &mut draft.findings);
     maps(block, draft);
     let mut upstreams = HashMap::new();
     let declared: Vec<_> = block.iter().filter(|d| d.name == "upstream").collect();

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use super::directives;
 use super::header;
 use super::http::Http;
 use super::listener::Listener;
@@ -10,7 +11,6 @@ use super::scope::Scope;
 use super::site::Site;
 use super::target::{Pass, Targets};
 use super::units;
-use super::words;
 use crate::import::access::{self, AddressRule};
 use crate::import::draft::{Draft, Table, Value};
 use crate::import::pattern::{PathRule, paths_of};
@@ -85,7 +85,7 @@ impl<'h> Routes<'h> {
             },
             has_plain: plain.map(|listener| listener.name.as_str()).collect(),
         };
-        words::tell(site.scope.block(), &mut draft.findings);
+        directives::tell(site.scope.block(), &mut draft.findings);
         redirects(&turn, draft);
         for rewrite in site.scope.block().iter().filter(|d| d.name == "rewrite") {
             let advice = "`rewrite` is a route's; put it into the locations that are meant";
@@ -126,7 +126,7 @@ impl<'h> Routes<'h> {
         let mut route = turn.route(path, location.place, draft);
         let scope = &location.scope;
         let of = |name: &str| scope.block().iter().find(|d| d.name == name);
-        words::tell(scope.block(), &mut draft.findings);
+        directives::tell(scope.block(), &mut draft.findings);
         for condition in scope.block().iter().filter(|d| d.name == "if") {
             let findings = &mut draft.findings;
             findings.lost(&condition.place, condition.text(), CONDITION);

@@ -1,5 +1,6 @@
 //! nginx: `nginx.conf` and what it includes, or the file of a single site.
 
+pub mod directives;
 pub mod header;
 pub mod http;
 pub mod listener;
@@ -10,7 +11,6 @@ pub mod site;
 pub mod target;
 pub mod units;
 pub mod upstream;
-pub mod words;
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ pub fn import(path: &Path, draft: &mut Draft) -> Result<(), ImportError> {
         http::write(&directives, directory, draft);
         return Ok(());
     }
-    words::tell(&directives, &mut draft.findings);
+    directives::tell(&directives, &mut draft.findings);
     process(&directives, draft);
     for directive in &directives {
         match directive.name.as_str() {

@@ -1,8 +1,8 @@
 //! `upstream NAME { … }`.
 
+use super::directives;
 use super::read::Directive;
 use super::units::{self, seconds};
-use super::words;
 use crate::import::draft::{Table, Value};
 use crate::import::finding::Findings;
 use crate::import::source::Place;
@@ -50,7 +50,7 @@ pub fn write(upstream: &Directive, findings: &mut Findings) -> Option<Table> {
         .filter(|d| other(d))
         .cloned()
         .collect();
-    words::tell(&rest, findings);
+    directives::tell(&rest, findings);
     Some(table)
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::load::campaign::{Memory, Round};
 use crate::load::plan::{Mode, Pace, Plan};
+use crate::load::run::{Memory, Round};
 use crate::load::tally::Tally;
 
 /// Everything that a run has shown.

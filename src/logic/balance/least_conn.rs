@@ -31,7 +31,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::Warmth;
+    use super::super::SlowStart;
     use super::super::tests::{candidates, tally};
     use super::*;
 
@@ -67,7 +67,7 @@ mod tests {
     fn an_empty_but_cold_server_is_not_flooded() {
         let mut all = candidates(&[1, 1]);
         all[0].load = 100;
-        all[1].warmth = Warmth::after(Duration::ZERO, Duration::from_secs(60));
+        all[1].slow_start = SlowStart::after(Duration::ZERO, Duration::from_secs(60));
         let mut balance = LeastConn::default();
         for _ in 0..50 {
             let index = balance.pick(&all, &[]).unwrap();

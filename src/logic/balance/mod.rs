@@ -8,14 +8,14 @@ mod least_conn;
 mod queue;
 pub mod rebalance;
 mod round_robin;
-mod warmth;
+mod slow_start;
 
 use std::num::NonZeroU16;
 
 pub use choose::{Chooser, ServerView, Unavailable};
 pub use hash::server_id;
 pub use queue::{Queue, Turn, Verdict};
-pub use warmth::Warmth;
+pub use slow_start::SlowStart;
 
 /// `upstream.balance`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Candidate {
     /// Its share, as configured.
     pub weight: NonZeroU16,
     /// How much of that share counts while it starts slowly.
-    pub warmth: Warmth,
+    pub slow_start: SlowStart,
     /// Its live connections and requests in flight.
     pub load: u32,
 }
@@ -65,7 +65,7 @@ pub fn build(kind: Kind) -> Box<dyn Balance> {
 impl Candidate {
     /// Its weight as far as it is warm, in thousandths.
     fn share(&self) -> u32 {
-        u32::from(self.weight.get()) * u32::from(self.warmth.per_mille())
+        u32::from(self.weight.get()) * u32::from(self.slow_start.per_mille())
     }
 }
 
@@ -82,7 +82,7 @@ mod tests {
             .map(|(id, &weight)| Candidate {
                 id,
                 weight: NonZeroU16::new(weight).unwrap(),
-                warmth: Warmth::FULL,
+                slow_start: SlowStart::FULL,
                 load: 0,
             })
             .collect()

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::num::NonZeroU16;
 
-use super::Warmth;
+use super::SlowStart;
 
 /// What a server that is in service holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Holding {
     /// Its share of all, in proportion to the others'.
     pub weight: NonZeroU16,
     /// How much of that counts while it starts slowly: whoever is moved must not be sent back.
-    pub warmth: Warmth,
+    pub slow_start: SlowStart,
     /// Most that it may hold.
     pub max: Option<usize>,
     /// Whether it is due a share: a backup is not while a primary serves.
@@ -88,7 +88,7 @@ fn fair_shares(holdings: &[Holding]) -> Vec<usize> {
 }
 
 fn weight(holding: &Holding) -> usize {
-    usize::from(holding.weight.get()) * usize::from(holding.warmth.per_mille())
+    usize::from(holding.weight.get()) * usize::from(holding.slow_start.per_mille())
 }
 
 fn total_weight(holdings: &[Holding], of: &[usize]) -> usize {
@@ -135,7 +135,7 @@ mod tests {
         Holding {
             websockets,
             weight: NonZeroU16::new(weight).unwrap(),
-            warmth: Warmth::FULL,
+            slow_start: SlowStart::FULL,
             max: None,
             takes: true,
         }
@@ -164,7 +164,7 @@ mod tests {
     fn a_cold_server_is_sent_no_more_than_it_would_be_given() {
         let slow_start = Duration::from_secs(10);
         let half = Holding {
-            warmth: Warmth::after(slow_start / 2, slow_start),
+            slow_start: SlowStart::after(slow_start / 2, slow_start),
             ..holding(0, 2)
         };
         assert_eq!(given(&[holding(40, 1), half]), [20, 0]);

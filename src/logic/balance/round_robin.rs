@@ -89,7 +89,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::Warmth;
+    use super::super::SlowStart;
     use super::super::tests::{candidates, tally};
     use super::*;
 
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn a_cold_server_gets_the_part_of_its_share_that_is_warm() {
         let mut all = candidates(&[1, 1]);
-        all[1].warmth = Warmth::after(Duration::from_secs(1), Duration::from_secs(4));
+        all[1].slow_start = SlowStart::after(Duration::from_secs(1), Duration::from_secs(4));
         assert_eq!(tally(&mut RoundRobin::default(), &all, 500), [400, 100]);
     }
 

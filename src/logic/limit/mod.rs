@@ -2,13 +2,13 @@
 
 mod bucket;
 mod buckets;
-mod census;
+mod connection_counts;
 
 use std::num::NonZeroU64;
 
 pub use bucket::Bucket;
 pub use buckets::Buckets;
-pub use census::Census;
+pub use connection_counts::ConnectionCounts;
 
 /// `"10/s burst 20"`: so many a second, with a bucket this deep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,30 +1,30 @@
 //! RFC 6455 as pure state machines: handshake, frame borders, the relayed session.
 
 mod closing;
-mod dice;
+mod compaction;
+mod forwarding;
 pub mod frame;
-mod gate;
+mod frame_observer;
 pub mod handshake;
 mod heartbeat;
-mod passage;
 mod peer;
+mod rate_limit;
+mod rng;
+mod send_only;
 mod session;
 mod settings;
 mod side;
-mod sieve;
-mod speaker;
 mod tally;
 mod timing;
-mod trail;
 pub mod walker;
 
 pub use closing::{CloseFrom, End, Output};
+pub use frame_observer::FrameObserver;
+pub use send_only::{Reply, SendOnly};
 pub use session::Session;
 pub use settings::{Extensions, OnExcess, Settings};
 pub use side::{Pair, Side};
-pub use speaker::{Reply, Speaker};
 pub use tally::{Carried, Tally};
-pub use trail::Trail;
 
 #[cfg(test)]
 mod tests;

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::closing::{CLOSE_TIMEOUT, End, Ending, Output, RESET_TIMEOUT};
-use super::dice::Dice;
+use super::forwarding::ping_payload;
 use super::frame::{ControlFrame, Opcode, Violation};
-use super::gate::Gate;
-use super::passage::ping_payload;
+use super::frame_observer::FrameObserver;
 use super::peer::{Flow, Input, Peer};
+use super::rate_limit::RateLimit;
+use super::rng::Rng;
 use super::settings::{Extensions, Settings};
 use super::side::{Pair, Side};
 use super::tally::Tally;
-use super::trail::Trail;
 use super::walker::Walker;
 use crate::logic::reason::EndReason;
 
@@ -26,25 +26,25 @@ pub struct Session {
     pub(super) clock: Instant,
     pub(super) peers: Pair<Peer>,
     pub(super) ending: Option<Box<Ending>>,
-    pub(super) gate: Option<Box<Gate>>,
+    pub(super) rate_limit: Option<Box<RateLimit>>,
     /// When a byte last moved.
     pub(super) active: Instant,
     /// When its time is up, and why then.
     pub(super) expires: Option<(Instant, EndReason)>,
     pub(super) tally: Tally,
-    dice: Dice,
+    rng: Rng,
     /// What the proxy's pings of this session begin with.
     pub(super) nonce: u32,
 }
 
 impl Session {
     /// Most bytes that [`Self::held`] gives back.
-    pub const HEADROOM: usize = Gate::THROTTLED_READ_BYTES + ControlFrame::MAX_LEN;
+    pub const HEADROOM: usize = RateLimit::THROTTLED_READ_BYTES + ControlFrame::MAX_LEN;
 
     /// A session whose handshake is done on both sides.
     pub fn new(settings: Arc<Settings>, extensions: Extensions, now: Instant, seed: u64) -> Self {
-        let mut dice = Dice::new(seed);
-        let lifetime = settings.max_lifetime.map(|life| jittered(life, &mut dice));
+        let mut rng = Rng::new(seed);
+        let lifetime = settings.max_lifetime.map(|life| jittered(life, &mut rng));
         Self {
             clock: now,
             peers: Pair {
@@ -52,14 +52,14 @@ impl Session {
                 backend: Peer::new(Walker::new(false, extensions.rsv1), now),
             },
             ending: None,
-            gate: Gate::new(&settings, now),
+            rate_limit: RateLimit::new(&settings, now),
             active: now,
             expires: lifetime
                 .and_then(|life| now.checked_add(life))
                 .map(|at| (at, EndReason::MaxLifetime)),
             tally: Tally::default(),
-            nonce: u32::from_be_bytes(dice.key()),
-            dice,
+            nonce: u32::from_be_bytes(rng.key()),
+            rng,
             settings,
         }
     }
@@ -182,21 +182,24 @@ impl Session {
 
     /// Most that the relay should read at a time from that side.
     pub fn read_limit(&self, from: Side) -> usize {
-        match (&self.gate, from) {
-            (Some(gate), Side::Client) => gate.read_limit(),
+        match (&self.rate_limit, from) {
+            (Some(rate_limit), Side::Client) => rate_limit.read_limit(),
             _ => usize::MAX,
         }
     }
 
     /// Whether withheld messages may go on: the relay calls [`Self::receive`] with [`Self::held`] alone.
     pub fn resumes(&self, from: Side) -> bool {
-        let withheld =
-            from == Side::Client && self.gate.as_ref().is_some_and(|gate| gate.has_withheld());
+        let withheld = from == Side::Client
+            && self
+                .rate_limit
+                .as_ref()
+                .is_some_and(|rate_limit| rate_limit.has_withheld());
         let waits = self.ending.is_none()
             && self
-                .gate
+                .rate_limit
                 .as_ref()
-                .is_some_and(|gate| gate.until().is_some());
+                .is_some_and(|rate_limit| rate_limit.until().is_some());
         withheld && !waits && (self.discards(from) || !self.peers[from.other()].is_stalled())
     }
 
@@ -241,10 +244,10 @@ impl Session {
     }
 
     /// For somebody who follows what comes from that side and passes, from here on.
-    pub const fn trail(&self, from: Side) -> Trail {
+    pub const fn observer(&self, from: Side) -> FrameObserver {
         match from {
-            Side::Client => self.peers.client.walker.trail(),
-            Side::Backend => self.peers.backend.walker.trail(),
+            Side::Client => self.peers.client.walker.observer(),
+            Side::Backend => self.peers.backend.walker.observer(),
         }
     }
 
@@ -256,12 +259,12 @@ impl Session {
     const fn mask(&mut self, to: Side) -> Option<[u8; 4]> {
         match to {
             Side::Client => None,
-            Side::Backend => Some(self.dice.key()),
+            Side::Backend => Some(self.rng.key()),
         }
     }
 }
 
 /// Uniform within 10 % of `life`, so that sessions opened together do not end together.
-fn jittered(life: Duration, dice: &mut Dice) -> Duration {
-    Duration::try_from_secs_f64(life.as_secs_f64() * (0.9 + 0.2 * dice.fraction())).unwrap_or(life)
+fn jittered(life: Duration, rng: &mut Rng) -> Duration {
+    Duration::try_from_secs_f64(life.as_secs_f64() * (0.9 + 0.2 * rng.fraction())).unwrap_or(life)
 }

@@ -11,14 +11,17 @@ use crate::logic::reason::EndReason;
 impl Session {
     /// When [`Self::elapsed_living`] wants to be called.
     pub(super) fn living_deadline(&self) -> Option<Instant> {
-        let gate = self.gate.as_ref().and_then(|gate| gate.until());
+        let rate_limit = self
+            .rate_limit
+            .as_ref()
+            .and_then(|rate_limit| rate_limit.until());
         let beats = Side::BOTH.map(|side| {
             self.rhythm(side)
                 .and_then(|rhythm| self.peers[side].heartbeat.deadline(rhythm))
         });
         let [client, backend] = beats;
         let expires = self.expires.map(|(at, _)| at);
-        [gate, client, backend, expires, self.idles_at()]
+        [rate_limit, client, backend, expires, self.idles_at()]
             .into_iter()
             .flatten()
             .min()
@@ -46,16 +49,17 @@ impl Session {
     pub(super) fn holds_back(&self, from: Side) -> bool {
         let throttled = from == Side::Client
             && self.ending.is_none()
-            && self
-                .gate
-                .as_ref()
-                .is_some_and(|gate| gate.until().is_some() || gate.has_withheld());
+            && self.rate_limit.as_ref().is_some_and(|rate_limit| {
+                rate_limit.until().is_some() || rate_limit.has_withheld()
+            });
         throttled || self.peers[from.other()].is_stalled()
     }
 
     fn elapsed_gate(&mut self) {
-        let Some(gate) = &mut self.gate else { return };
-        if gate.elapsed(self.clock) {
+        let Some(rate_limit) = &mut self.rate_limit else {
+            return;
+        };
+        if rate_limit.elapsed(self.clock) {
             self.peers.client.heartbeat.heard(self.clock);
         }
     }

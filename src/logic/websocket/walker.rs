@@ -4,8 +4,8 @@
 use thiserror::Error;
 
 use super::frame::{Expected, Header, MAX_CONTROL_PAYLOAD, Opcode, Violation, apply_mask};
+use super::frame_observer::FrameObserver;
 use super::tally::Carried;
-use super::trail::Trail;
 use crate::logic::reason::CloseCode;
 
 /// Where one direction of a session stands.
@@ -136,7 +136,7 @@ impl Walker {
     }
 
     /// For somebody who follows from here on.
-    pub const fn trail(&self) -> Trail {
+    pub const fn observer(&self) -> FrameObserver {
         let expected = Expected {
             masked: self.masked,
             rsv1: self.rsv1,
@@ -145,7 +145,7 @@ impl Walker {
                 message => message.is_some(),
             },
         };
-        Trail::new(self.remaining, expected)
+        FrameObserver::new(self.remaining, expected)
     }
 
     /// Takes the next step over `bytes`, which are not empty.

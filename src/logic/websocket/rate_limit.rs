@@ -5,9 +5,9 @@ use std::time::Instant;
 use super::settings::{OnExcess, Settings};
 use crate::logic::limit::Bucket;
 
-/// The client's rates. A session without any has no gate.
+/// The client's rates. A session without any has no such limit.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct RateLimit {
     messages: Option<Bucket>,
     bytes: Option<Bucket>,
     on_excess: OnExcess,
@@ -17,7 +17,7 @@ pub(super) struct Gate {
     withheld: bool,
 }
 
-impl Gate {
+impl RateLimit {
     /// Most that is read at a time from a client whose messages are throttled: what may be withheld.
     pub(super) const THROTTLED_READ_BYTES: usize = 16 << 10;
     /// Most that is read at a time from a client whose bytes are limited: what it may overshoot by.

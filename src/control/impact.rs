@@ -11,7 +11,7 @@ use crate::state::{Shared, Snapshot};
 
 /// A change and whom it concerns.
 #[derive(Clone, Debug)]
-pub struct Consequence {
+pub struct Impact {
     /// What changes.
     pub change: Change,
     /// Live sessions of the route, upstream or server; open connections of the listener.
@@ -24,7 +24,7 @@ pub struct Consequence {
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// The changes, in the order of the file; those of servers come last.
-    pub changes: Vec<Consequence>,
+    pub changes: Vec<Impact>,
     /// What stays as it is.
     pub same: Same,
 }
@@ -58,32 +58,32 @@ impl Plan {
         let leaving = leaving(before, after);
         let changes = config::diff(&before.config, &after.config);
         let mut same = same(&after.config, &changes);
-        let mut consequences: Vec<_> = (changes.into_iter())
-            .map(|change| Consequence::of(change, before, &leaving, shared))
+        let mut impacts: Vec<_> = (changes.into_iter())
+            .map(|change| Impact::of(change, before, &leaving, shared))
             .collect();
-        consequences.extend(leaving.iter().map(Consequence::of_leaving));
+        impacts.extend(leaving.iter().map(Impact::of_leaving));
         for settings in &after.config.upstreams {
             let [old, new] = [before, after].map(|snapshot| members(snapshot, &settings.name));
             for member in new.iter() {
                 let key = &member.server.key;
                 let known = old.iter().find(|old| old.server.key == *key);
                 match known.map(|old| differences(&old.spec, &member.spec)) {
-                    None => consequences.push(Consequence::of_server(member, "added".to_owned())),
+                    None => impacts.push(Impact::of_server(member, "added".to_owned())),
                     Some(none) if none.is_empty() => {
                         same.servers.push(format!("{:?}", member.server))
                     }
-                    Some(what) => consequences.push(Consequence::of_server(member, what)),
+                    Some(what) => impacts.push(Impact::of_server(member, what)),
                 }
             }
         }
         Self {
-            changes: consequences,
+            changes: impacts,
             same,
         }
     }
 }
 
-impl Consequence {
+impl Impact {
     fn of(change: Change, before: &Snapshot, leaving: &[Leaving], shared: &Shared) -> Self {
         let (kind, name) = change.subject.split_once(' ').unwrap_or_default();
         let registry = &shared.registry;

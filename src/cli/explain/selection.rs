@@ -1,4 +1,4 @@
-//! The way to a server: who may be chosen and how, and what the chosen one is sent.
+//! The selection of a server: who may be chosen and how, and what the chosen one is sent.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::config::model::{ServerAddress, ServerSpec, Upstream};
-use crate::logic::balance::{Candidate, Chooser, Kind, ServerView, Warmth, server_id};
+use crate::logic::balance::{Candidate, Chooser, Kind, ServerView, SlowStart, server_id};
 use crate::logic::request::{ClientKey, Outbound, Proof};
 
-use super::trace::Trace;
+use super::dry_run::DryRun;
 
-/// The way to a server.
+/// The selection of a server.
 #[derive(Debug, Serialize)]
-pub(super) struct Way {
+pub(super) struct Selection {
     /// The upstream.
     pub(super) name: String,
     /// How a server is chosen.
@@ -36,23 +36,31 @@ pub(super) struct Choice {
     pub(super) max_connections: Option<u32>,
 }
 
-impl Way {
-    /// The way of a request that nothing refused and no route answers.
-    pub(super) fn of(config: &Config, trace: &Trace, port: u16, settings: &Value) -> Option<Self> {
-        let route = trace.route.as_ref().filter(|_| trace.refusal.is_none())?;
+impl Selection {
+    /// For a request that nothing refused and no route answers.
+    pub(super) fn of(
+        config: &Config,
+        dry_run: &DryRun,
+        port: u16,
+        settings: &Value,
+    ) -> Option<Self> {
+        let route = dry_run
+            .route
+            .as_ref()
+            .filter(|_| dry_run.refusal.is_none())?;
         let name = route.upstream()?;
         let upstream = config.upstreams.iter().find(|other| other.name == *name)?;
-        let (request, client) = trace.request.as_ref()?;
+        let (request, client) = dry_run.request.as_ref()?;
         let mut head = Vec::new();
         Outbound {
             request,
             client,
             port,
-            offer: trace.offer.as_ref(),
+            offer: dry_run.offer.as_ref(),
             path: &route.backend_path(request.path()),
             query: request.query(),
             proof: &Proof::NotAsked,
-            user: trace.identity.user.as_deref(),
+            user: dry_run.identity.user.as_deref(),
             set: &masked(&settings["route"]["headers"]["set"]),
             remove: &route.headers.remove,
         }
@@ -101,7 +109,7 @@ fn home(upstream: &Upstream, client: ClientKey) -> Option<String> {
         candidate: Candidate {
             id: server_id(&spec.address.to_string()),
             weight: spec.weight,
-            warmth: Warmth::FULL,
+            slow_start: SlowStart::FULL,
             load: 0,
         },
         backup: spec.backup,

@@ -4,15 +4,15 @@
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
 
-/// The operator's orders for a server.
+/// The operator's overrides for a server.
 #[derive(Debug, Default)]
-pub struct Orders {
+pub struct Overrides {
     draining: AtomicBool,
     /// 0 is the configured one.
     weight: AtomicU16,
 }
 
-impl Orders {
+impl Overrides {
     /// Whether it takes no new connections by order.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Relaxed)

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::explanation::{Explanation, Met, Verdict};
-use super::way::{Choice, Way};
+use super::selection::{Choice, Selection};
 use crate::cli::table::Table;
 
 /// Keys that other parts of the page tell of.
@@ -44,8 +44,8 @@ pub(super) fn of(explanation: &Explanation) -> String {
             .map(|location| format!(" to {location}"));
         let _ = writeln!(page, "{}", location.unwrap_or_default());
     }
-    if let Some(way) = &explanation.upstream {
-        page.push_str(&to_server(way));
+    if let Some(selection) = &explanation.upstream {
+        page.push_str(&to_server(selection));
     }
     let _ = write!(page, "\nwhat applies\n{}", settings(&explanation.settings));
     page
@@ -78,9 +78,9 @@ fn checks(checks: &[Met]) -> Table {
     table
 }
 
-fn to_server(way: &Way) -> String {
-    let mut text = format!("\nupstream {}: {}", way.name, way.choice);
-    if let Some(server) = &way.server {
+fn to_server(selection: &Selection) -> String {
+    let mut text = format!("\nupstream {}: {}", selection.name, selection.choice);
+    if let Some(server) = &selection.server {
         let _ = write!(text, ": {server}, while all are up");
     }
     let mut table = Table::new(["SERVER", "WEIGHT", "BACKUP", "MAX"]);
@@ -89,14 +89,14 @@ fn to_server(way: &Way) -> String {
         weight,
         backup,
         max_connections,
-    } in &way.servers
+    } in &selection.servers
     {
         let backup = if *backup { "yes" } else { "no" };
         let max = max_connections.map_or_else(|| "-".to_owned(), |max| max.to_string());
         table.row([address.clone(), weight.to_string(), backup.to_owned(), max]);
     }
     let _ = write!(text, "\n{table}\nthe server is sent\n");
-    for line in &way.head {
+    for line in &selection.head {
         let _ = writeln!(text, "  {line}");
     }
     text

@@ -2,7 +2,7 @@
 
 /// A reader's place in a chunk and what it kept so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sieve {
+pub(super) struct Compaction {
     /// How far the chunk has been judged.
     judged: usize,
     /// Where the run of kept bytes under way begins.
@@ -11,7 +11,7 @@ pub(super) struct Sieve {
     placed: usize,
 }
 
-impl Sieve {
+impl Compaction {
     /// How far the chunk has been judged.
     #[inline]
     pub(super) const fn judged(&self) -> usize {
@@ -58,18 +58,18 @@ mod tests {
             let total = runs.iter().map(|&(_, len)| usize::from(len)).sum();
             let mut chunk: Vec<u8> = (0..total).map(|i| i.to_le_bytes()[0]).collect();
             let mut expected = Vec::new();
-            let mut sieve = Sieve::default();
+            let mut compaction = Compaction::default();
             let original = chunk.clone();
             for (kept, len) in runs {
-                let (from, len) = (sieve.judged(), usize::from(len));
+                let (from, len) = (compaction.judged(), usize::from(len));
                 if kept {
                     expected.extend_from_slice(&original[from..from + len]);
-                    sieve.keep(len);
+                    compaction.keep(len);
                 } else {
-                    sieve.drop(&mut chunk, len);
+                    compaction.drop(&mut chunk, len);
                 }
             }
-            let passed = sieve.finish(&mut chunk);
+            let passed = compaction.finish(&mut chunk);
             prop_assert_eq!(&chunk[..passed], &expected[..]);
         }
     }

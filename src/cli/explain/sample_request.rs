@@ -8,7 +8,7 @@ use crate::logic::request::{Host, Scheme};
 
 /// A request, and who sends it.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct SampleRequest {
     /// Whether it comes over TLS.
     pub(super) scheme: Scheme,
     /// The URL's port, or its scheme's.
@@ -22,7 +22,7 @@ pub(super) struct Asked {
 /// The key of RFC 6455 section 1.3; any other would do.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
-impl Asked {
+impl SampleRequest {
     /// The request for a URL with these fields.
     ///
     /// # Errors
@@ -93,13 +93,13 @@ fn field(text: &str) -> Result<(&str, &str), String> {
 mod tests {
     use super::*;
 
-    fn asked(url: &str, headers: &[&str]) -> Result<Asked, String> {
+    fn sample(url: &str, headers: &[&str]) -> Result<SampleRequest, String> {
         let headers: Vec<_> = headers.iter().map(|text| (*text).to_owned()).collect();
-        Asked::of(url, "GET", &headers, "192.0.2.1".parse().unwrap())
+        SampleRequest::of(url, "GET", &headers, "192.0.2.1".parse().unwrap())
     }
 
     fn head(url: &str, headers: &[&str]) -> String {
-        String::from_utf8(asked(url, headers).unwrap().head.to_vec()).unwrap()
+        String::from_utf8(sample(url, headers).unwrap().head.to_vec()).unwrap()
     }
 
     #[test]
@@ -130,8 +130,8 @@ mod tests {
                 "GET /../x HTTP/1.1\r\nHost: [::1]\r\n",
             ),
         ] {
-            let asked = asked(url, &[]).unwrap();
-            assert_eq!((asked.scheme, asked.port), (scheme, port), "{url}");
+            let it = sample(url, &[]).unwrap();
+            assert_eq!((it.scheme, it.port), (scheme, port), "{url}");
             assert!(
                 head(url, &[]).starts_with(start),
                 "{url}: {}",
@@ -153,10 +153,10 @@ mod tests {
     #[test]
     fn what_is_no_url_or_field_is_refused() {
         for url in ["", "a/b", "ftp://a/", "ws:///x", "ws://user@a/"] {
-            assert!(asked(url, &[]).is_err(), "{url}");
+            assert!(sample(url, &[]).is_err(), "{url}");
         }
         for header in ["Origin", "X: 1\r\nY: 2"] {
-            assert!(asked("ws://a/", &[header]).is_err(), "{header}");
+            assert!(sample("ws://a/", &[header]).is_err(), "{header}");
         }
     }
 }

@@ -9,16 +9,16 @@ use rustls::{DigitallySignedStruct, SignatureScheme};
 
 /// Believes any certificate, but only of who holds its key.
 #[derive(Debug)]
-pub struct Anybody(Arc<CryptoProvider>);
+pub struct NoVerify(Arc<CryptoProvider>);
 
-impl Anybody {
+impl NoVerify {
     /// With the provider's signature algorithms.
     pub const fn new(provider: Arc<CryptoProvider>) -> Self {
         Self(provider)
     }
 }
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for NoVerify {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

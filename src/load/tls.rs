@@ -11,13 +11,13 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::link::Security;
+use super::connection::TlsClient;
 use super::plan::{Target, TlsOptions};
-use super::sessions::Sessions;
+use super::tls_sessions::Sessions;
 
 /// Why TLS can't be spoken.
 #[derive(Debug, thiserror::Error)]
-pub enum SecureError {
+pub enum TlsError {
     /// The roots can't be read.
     #[error("{} can't be read", file.display())]
     Roots {
@@ -47,11 +47,11 @@ pub enum SecureError {
 }
 
 /// What one thread's so many clients need towards the target; `None` for a plain one.
-pub(super) fn security(
+pub(super) fn client(
     target: &Target,
     options: &TlsOptions,
     clients: usize,
-) -> Result<Option<Security>, SecureError> {
+) -> Result<Option<TlsClient>, TlsError> {
     if !target.secure {
         return Ok(None);
     }
@@ -72,24 +72,24 @@ pub(super) fn security(
         true => Resumption::store(Arc::new(Sessions::new(clients))),
         false => Resumption::disabled(),
     };
-    let name = ServerName::try_from(target.host.clone()).map_err(|source| SecureError::Name {
+    let name = ServerName::try_from(target.host.clone()).map_err(|source| TlsError::Name {
         host: target.host.clone(),
         source,
     })?;
-    Ok(Some(Security {
+    Ok(Some(TlsClient {
         config: Arc::new(config),
         name,
     }))
 }
 
-fn roots(file: Option<&PathBuf>) -> Result<RootCertStore, SecureError> {
+fn roots(file: Option<&PathBuf>) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     match file {
         None => {
             store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
         Some(file) => {
-            let unreadable = |source| SecureError::Roots {
+            let unreadable = |source| TlsError::Roots {
                 file: file.clone(),
                 source,
             };
@@ -99,7 +99,7 @@ fn roots(file: Option<&PathBuf>) -> Result<RootCertStore, SecureError> {
         }
     }
     if store.is_empty() {
-        Err(SecureError::NoRoots)
+        Err(TlsError::NoRoots)
     } else {
         Ok(store)
     }

@@ -12,17 +12,17 @@ use tokio::time::{Sleep, sleep};
 use crate::runtime::socket::Socket;
 
 /// How long an admin client may take no byte of an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A stream with bounded patience for its writes.
+/// A stream whose writes time out.
 #[derive(Debug)]
-pub(super) struct Patient {
+pub(super) struct WriteTimeout {
     stream: Socket,
     /// Runs while a write waits.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patient {
+impl WriteTimeout {
     pub(super) const fn new(stream: Socket) -> Self {
         Self {
             stream,
@@ -30,7 +30,7 @@ impl Patient {
         }
     }
 
-    /// What a write came to: done, or waiting within the patience.
+    /// What a write came to: done, or waiting within its time.
     fn judge<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -42,13 +42,13 @@ impl Patient {
         }
         let deadline = self
             .deadline
-            .get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+            .get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
         ready!(deadline.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl AsyncRead for Patient {
+impl AsyncRead for WriteTimeout {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -58,7 +58,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl AsyncWrite for WriteTimeout {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -96,9 +96,9 @@ mod tests {
             .unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         tokio::time::pause();
-        let mut patient = Patient::new(Socket::Tcp(stream));
+        let mut stream = WriteTimeout::new(Socket::Tcp(stream));
         let flood = vec![0; 64 << 20];
-        let error = patient.write_all(&flood).await.unwrap_err();
+        let error = stream.write_all(&flood).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(peer);
     }

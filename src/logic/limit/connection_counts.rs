@@ -8,11 +8,11 @@ use crate::logic::request::ClientKey;
 
 /// Open connections by client.
 #[derive(Debug)]
-pub struct Census<S> {
+pub struct ConnectionCounts<S> {
     open: HashMap<ClientKey, usize, S>,
 }
 
-impl<S: BuildHasher> Census<S> {
+impl<S: BuildHasher> ConnectionCounts<S> {
     /// Nobody is here yet. Clients choose their addresses, so the hasher has to be seeded.
     pub const fn new(hasher: S) -> Self {
         Self {
@@ -58,24 +58,24 @@ mod tests {
 
     #[test]
     fn a_client_has_no_more_than_its_share_and_gets_back_what_it_leaves() {
-        let mut census = Census::new(Hasher::default());
+        let mut counts = ConnectionCounts::new(Hasher::default());
         let (one, other) = (client("1.2.3.4"), client("1.2.3.5"));
-        assert!(census.enter(one, 2) && census.enter(one, 2));
-        assert!(!census.enter(one, 2));
-        assert!(census.enter(other, 2));
-        census.leave(one);
-        assert!(census.enter(one, 2));
-        assert!(!census.enter(one, 2));
+        assert!(counts.enter(one, 2) && counts.enter(one, 2));
+        assert!(!counts.enter(one, 2));
+        assert!(counts.enter(other, 2));
+        counts.leave(one);
+        assert!(counts.enter(one, 2));
+        assert!(!counts.enter(one, 2));
     }
 
     #[test]
     fn who_has_left_is_forgotten() {
-        let mut census = Census::new(Hasher::default());
+        let mut counts = ConnectionCounts::new(Hasher::default());
         for n in 0..1_000_u32 {
             let one = ClientKey::V4(n.into());
-            assert!(census.enter(one, 1));
-            census.leave(one);
+            assert!(counts.enter(one, 1));
+            counts.leave(one);
         }
-        assert_eq!(census.clients(), 0);
+        assert_eq!(counts.clients(), 0);
     }
 }

@@ -4,7 +4,7 @@ use crate::logic::websocket::frame::{Expected, Header, Opcode, Violation};
 
 /// What the server says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Incoming<'a> {
+pub(super) enum Received<'a> {
     /// More of the message under way.
     Data(&'a [u8]),
     /// The message is whole.
@@ -17,7 +17,7 @@ pub(super) enum Incoming<'a> {
 
 /// Where in the stream of frames a connection stands.
 #[derive(Debug, Default)]
-pub(super) struct Incomings {
+pub(super) struct FrameReader {
     /// The beginning of a header that the last read cut.
     held: [u8; Header::MAX_LEN],
     held_bytes: usize,
@@ -28,12 +28,12 @@ pub(super) struct Incomings {
     control: Vec<u8>,
 }
 
-impl Incomings {
+impl FrameReader {
     /// Tells what these bytes bring.
     pub(super) fn read(
         &mut self,
         mut bytes: &[u8],
-        mut tell: impl FnMut(Incoming<'_>),
+        mut tell: impl FnMut(Received<'_>),
     ) -> Result<(), Violation> {
         loop {
             let Some(frame) = self.frame else {
@@ -48,7 +48,7 @@ impl Incomings {
             if frame.opcode.is_control() {
                 self.control.extend_from_slice(part);
             } else if !part.is_empty() {
-                tell(Incoming::Data(part));
+                tell(Received::Data(part));
             }
             if self.left > 0 {
                 return Ok(());
@@ -92,23 +92,23 @@ impl Incomings {
         part
     }
 
-    fn end_frame(&mut self, frame: Header, tell: &mut impl FnMut(Incoming<'_>)) {
+    fn end_frame(&mut self, frame: Header, tell: &mut impl FnMut(Received<'_>)) {
         match frame.opcode {
             Opcode::Continuation | Opcode::Text | Opcode::Binary => {
                 self.in_message = !frame.fin;
                 if frame.fin {
-                    tell(Incoming::MessageEnd);
+                    tell(Received::MessageEnd);
                 }
                 return;
             }
-            Opcode::Ping => tell(Incoming::Ping(&self.control)),
-            Opcode::Pong => tell(Incoming::Pong),
+            Opcode::Ping => tell(Received::Ping(&self.control)),
+            Opcode::Pong => tell(Received::Pong),
             Opcode::Close => {
                 let code = self
                     .control
                     .first_chunk()
                     .map(|code| u16::from_be_bytes(*code));
-                tell(Incoming::Close(code));
+                tell(Received::Close(code));
             }
         }
         self.control = Vec::new();
@@ -123,13 +123,13 @@ mod tests {
 
     /// What is told of the stream, data joined over cuts.
     fn story(chunks: &[&[u8]]) -> Result<Vec<String>, Violation> {
-        let mut incomings = Incomings::default();
+        let mut frame_reader = FrameReader::default();
         let mut story: Vec<String> = vec![];
         let mut data = vec![];
         for chunk in chunks {
-            incomings.read(chunk, |incoming| match incoming {
-                Incoming::Data(part) => data.extend_from_slice(part),
-                Incoming::MessageEnd => story.push(format!("{:?}", std::mem::take(&mut data))),
+            frame_reader.read(chunk, |received| match received {
+                Received::Data(part) => data.extend_from_slice(part),
+                Received::MessageEnd => story.push(format!("{:?}", std::mem::take(&mut data))),
                 other => story.push(format!("{other:?}")),
             })?;
         }

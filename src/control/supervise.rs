@@ -1,4 +1,4 @@
-//! Looks after the servers of one upstream: looks their names up again, checks their health,
+//! Supervises the servers of one upstream: looks their names up again, checks their health,
 //! and sees to the live sessions of those that leave or fail.
 
 use std::collections::{HashMap, HashSet};
@@ -23,8 +23,8 @@ use super::drain::Drains;
 use super::probe::Probe;
 use super::resolve::resolve;
 
-/// Tends one upstream until the future is dropped.
-pub async fn tend(upstream: Arc<Upstream>, shared: Arc<Shared>, drains: Drains) {
+/// Supervises one upstream until the future is dropped.
+pub async fn supervise(upstream: Arc<Upstream>, shared: Arc<Shared>, drains: Drains) {
     let mut checkers = Checkers::default();
     loop {
         checkers.fit(&upstream, &shared, &drains);
@@ -56,7 +56,7 @@ pub fn server_left(upstream: &Upstream, server: &Arc<Server>, drains: &Drains) {
 
 /// A server that came back before its drain was over keeps the sessions that are left.
 pub fn server_stays(server: &Server, drains: &Drains) {
-    if !server.orders.is_draining() {
+    if !server.overrides.is_draining() {
         drains.stop_server(server, EndReason::ServerDrain);
     }
 }

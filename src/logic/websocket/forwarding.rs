@@ -1,10 +1,10 @@
 //! What of a chunk passes: each frame is judged once, in order, and most are not looked at one by one.
 
+use super::compaction::Compaction;
 use super::frame::ControlFrame;
 use super::peer::{Flow, Input};
 use super::session::Session;
 use super::side::Side;
-use super::sieve::Sieve;
 use super::walker::{Fault, Limits, Piece, Step};
 
 impl Session {
@@ -17,18 +17,18 @@ impl Session {
             peer.heartbeat.heard(self.clock);
         }
         if from == Side::Client
-            && let Some(gate) = &mut self.gate
+            && let Some(rate_limit) = &mut self.rate_limit
         {
-            gate.count_bytes(fresh, self.clock);
+            rate_limit.count_bytes(fresh, self.clock);
         }
     }
 
     /// Judges a chunk frame by frame; what comes after a Close or a violation is not looked at.
     pub(super) fn follow(&mut self, from: Side, chunk: &mut [u8]) -> usize {
-        let mut sieve = Sieve::default();
-        while sieve.judged() < chunk.len() && self.peers[from].input == Input::Open {
-            sieve.keep(self.glide(from, &chunk[sieve.judged()..]));
-            let rest = &chunk[sieve.judged()..];
+        let mut compaction = Compaction::default();
+        while compaction.judged() < chunk.len() && self.peers[from].input == Input::Open {
+            compaction.keep(self.glide(from, &chunk[compaction.judged()..]));
+            let rest = &chunk[compaction.judged()..];
             if rest.is_empty() {
                 break;
             }
@@ -64,18 +64,18 @@ impl Session {
                 }
             };
             if passes {
-                sieve.keep(len);
+                compaction.keep(len);
             } else {
-                sieve.drop(chunk, len);
+                compaction.drop(chunk, len);
             }
             self.settle();
         }
-        sieve.finish(chunk)
+        compaction.finish(chunk)
     }
 
     /// The common case: data frames that no end, no rate and no ping of ours concerns pass unseen.
     fn glide(&mut self, from: Side, bytes: &[u8]) -> usize {
-        let rated = from == Side::Client && self.gate.is_some();
+        let rated = from == Side::Client && self.rate_limit.is_some();
         if rated || self.ending.is_some() {
             return 0;
         }
@@ -93,9 +93,9 @@ impl Session {
         }
         if piece.opens
             && from == Side::Client
-            && let Some(gate) = &mut self.gate
+            && let Some(rate_limit) = &mut self.rate_limit
         {
-            gate.count_message(self.clock);
+            rate_limit.count_message(self.clock);
         }
         self.tally[from].data(piece.payload, piece.ends);
         true
@@ -122,16 +122,18 @@ impl Session {
 
     #[inline]
     fn allows_message(&self, available: usize) -> bool {
-        let Some(gate) = &self.gate else { return true };
+        let Some(rate_limit) = &self.rate_limit else {
+            return true;
+        };
         // More than fits in front of the next chunk cannot be withheld.
-        let passes_whole = gate.throttles() && available > Self::HEADROOM;
-        self.ending.is_some() || passes_whole || gate.allows_message(self.clock)
+        let passes_whole = rate_limit.throttles() && available > Self::HEADROOM;
+        self.ending.is_some() || passes_whole || rate_limit.allows_message(self.clock)
     }
 
     fn withholds(&mut self) -> bool {
-        self.gate
+        self.rate_limit
             .as_mut()
-            .is_some_and(|gate| gate.withholds(self.clock))
+            .is_some_and(|rate_limit| rate_limit.withholds(self.clock))
     }
 
     /// Whether a pong answers a ping of ours.

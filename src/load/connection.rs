@@ -14,7 +14,7 @@ use super::fault::Fault;
 
 /// Whom to speak TLS with, and how.
 #[derive(Clone)]
-pub(super) struct Security {
+pub(super) struct TlsClient {
     pub(super) config: Arc<ClientConfig>,
     pub(super) name: ServerName<'static>,
 }
@@ -32,23 +32,23 @@ pub(super) enum Extent {
 }
 
 /// A connection to the target.
-pub(super) struct Link {
+pub(super) struct Connection {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
     unsent: Vec<u8>,
 }
 
-impl Link {
+impl Connection {
     /// Begins to connect.
     pub(super) fn open(
         to: SocketAddr,
         from: Option<IpAddr>,
         receive_buffer_bytes: Option<usize>,
-        security: Option<&Security>,
+        tls_client: Option<&TlsClient>,
     ) -> Result<Self, Fault> {
         let socket = bound(to, from, receive_buffer_bytes)?;
         connect(&socket, to)?;
-        let tls = security.map(new_connection).transpose()?;
+        let tls = tls_client.map(new_connection).transpose()?;
         Ok(Self {
             socket: socket.into(),
             tls,
@@ -146,7 +146,7 @@ impl Link {
     }
 }
 
-impl AsFd for Link {
+impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -197,8 +197,8 @@ fn connect_fault(error: &io::Error) -> Fault {
     }
 }
 
-fn new_connection(security: &Security) -> Result<Box<ClientConnection>, Fault> {
-    let Security { config, name } = security;
+fn new_connection(tls_client: &TlsClient) -> Result<Box<ClientConnection>, Fault> {
+    let TlsClient { config, name } = tls_client;
     let mut tls = ClientConnection::new(Arc::clone(config), name.clone())?;
     // The generator bounds what it sends itself.
     tls.set_buffer_limit(None);

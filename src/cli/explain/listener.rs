@@ -9,11 +9,11 @@ use crate::config::model::Listener;
 use crate::logic::endpoint::Endpoint;
 use crate::logic::request::Scheme;
 
-use super::asked::Asked;
+use super::sample_request::SampleRequest;
 
 /// Where a request comes in.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct ListenerMatch {
     /// The listener.
     pub(super) listener: Arc<Listener>,
     /// Why this one.
@@ -22,7 +22,7 @@ pub(super) struct Entry {
 
 /// Why none is found.
 #[derive(Debug, Error)]
-pub(super) enum NoEntry {
+pub(super) enum NoListener {
     #[error("no listener {name} (there are: {all})")]
     Unknown { name: String, all: String },
     #[error("{count} listeners take {scheme} on port {port}: say with --listener which ({all})")]
@@ -44,43 +44,47 @@ pub(super) enum NoEntry {
 
 /// The named listener, or the one that fits scheme and port; where the port fits none, the only
 /// one that speaks the scheme, as behind a port mapping.
-pub(super) fn find(config: &Config, asked: &Asked, name: Option<&str>) -> Result<Entry, NoEntry> {
+pub(super) fn find(
+    config: &Config,
+    sample: &SampleRequest,
+    name: Option<&str>,
+) -> Result<ListenerMatch, NoListener> {
     let all = || names(&config.listeners);
     if let Some(name) = name {
         let named = config
             .listeners
             .iter()
             .find(|listener| *listener.name == *name);
-        let listener = named.cloned().ok_or_else(|| NoEntry::Unknown {
+        let listener = named.cloned().ok_or_else(|| NoListener::Unknown {
             name: name.to_owned(),
             all: all(),
         })?;
         let why = "named by --listener".to_owned();
-        return Ok(Entry { listener, why });
+        return Ok(ListenerMatch { listener, why });
     }
-    let (scheme, port) = (asked.scheme.word(), asked.port);
+    let (scheme, port) = (sample.scheme.word(), sample.port);
     let speaks =
-        |listener: &&Arc<Listener>| listener.tls.is_some() == (asked.scheme == Scheme::Https);
+        |listener: &&Arc<Listener>| listener.tls.is_some() == (sample.scheme == Scheme::Https);
     let speaking: Vec<_> = config.listeners.iter().filter(speaks).collect();
     let fitting: Vec<_> = speaking
         .iter()
         .filter(|listener| binds(listener, port))
         .collect();
     match (fitting.as_slice(), speaking.as_slice()) {
-        ([listener], _) => Ok(Entry {
+        ([listener], _) => Ok(ListenerMatch {
             listener: Arc::clone(listener),
             why: format!("takes {scheme} on port {port}"),
         }),
-        ([], [listener]) => Ok(Entry {
+        ([], [listener]) => Ok(ListenerMatch {
             listener: Arc::clone(listener),
             why: format!("the only one that takes {scheme}, though not on port {port}"),
         }),
-        ([], _) => Err(NoEntry::None {
+        ([], _) => Err(NoListener::None {
             scheme,
             port,
             all: all(),
         }),
-        (several, _) => Err(NoEntry::Ambiguous {
+        (several, _) => Err(NoListener::Ambiguous {
             count: several.len(),
             scheme,
             port,
@@ -89,15 +93,15 @@ pub(super) fn find(config: &Config, asked: &Asked, name: Option<&str>) -> Result
     }
 }
 
-impl Entry {
+impl ListenerMatch {
     /// The port that the request comes in on.
-    pub(super) fn port(&self, asked: &Asked) -> u16 {
+    pub(super) fn port(&self, sample: &SampleRequest) -> u16 {
         let own = self.listener.bind.iter().find_map(|bind| match bind {
             Endpoint::Tcp(address) if address.port() != 0 => Some(address.port()),
             _ => None,
         });
-        own.filter(|_| !binds(&self.listener, asked.port))
-            .unwrap_or(asked.port)
+        own.filter(|_| !binds(&self.listener, sample.port))
+            .unwrap_or(sample.port)
     }
 }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 /// A part of a server's weight, in thousandths, never nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Warmth(u16);
+pub struct SlowStart(u16);
 
-impl Warmth {
+impl SlowStart {
     /// The whole weight.
     pub const FULL: Self = Self(1000);
     /// The least that counts: 2 %.
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn warmth_grows_from_two_per_cent_to_all() {
+    fn weight_grows_from_two_per_cent_to_all() {
         let slow_start = Duration::from_secs(10);
         for (elapsed_ms, per_mille) in [
             (0, 20),
@@ -43,13 +43,16 @@ mod tests {
             (9_999, 999),
             (10_000, 1000),
         ] {
-            let warmth = Warmth::after(Duration::from_millis(elapsed_ms), slow_start);
-            assert_eq!(warmth.per_mille(), per_mille, "{elapsed_ms} ms");
+            let part = SlowStart::after(Duration::from_millis(elapsed_ms), slow_start);
+            assert_eq!(part.per_mille(), per_mille, "{elapsed_ms} ms");
         }
     }
 
     #[test]
     fn without_slow_start_a_server_is_warm_at_once() {
-        assert_eq!(Warmth::after(Duration::ZERO, Duration::ZERO), Warmth::FULL);
+        assert_eq!(
+            SlowStart::after(Duration::ZERO, Duration::ZERO),
+            SlowStart::FULL
+        );
     }
 }

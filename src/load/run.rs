@@ -10,15 +10,15 @@ use super::driver::{Driver, Job, Shared};
 use super::fault::Fault;
 use super::plan::{Plan, Target};
 use super::process::{ProcessTree, tcp_memory_bytes};
-use super::secure::{self, SecureError};
 use super::tally::Tally;
+use super::tls::{self, TlsError};
 
 /// Why a run could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// TLS can't be spoken.
     #[error(transparent)]
-    Secure(#[from] SecureError),
+    Tls(#[from] TlsError),
     /// No such process.
     #[error("process {pid} can't be accounted")]
     Process {
@@ -146,18 +146,18 @@ fn run_round(
     let jobs = (0..plan.threads)
         .map(|thread| {
             let clients = usize::try_from(plan.share(thread)).unwrap_or(usize::MAX);
-            let security = secure::security(target, &plan.tls, clients)?;
+            let tls_client = tls::client(target, &plan.tls, clients)?;
             Ok(Job {
                 plan,
                 target,
-                security,
+                tls_client,
                 shared: &shared,
                 clock,
                 thread,
                 span,
             })
         })
-        .collect::<Result<Vec<_>, SecureError>>()?;
+        .collect::<Result<Vec<_>, TlsError>>()?;
 
     let watcher = Watcher {
         plan,

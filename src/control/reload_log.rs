@@ -12,7 +12,7 @@ const RELOADS: usize = 10;
 
 /// The last reloads; clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Journal(Arc<Mutex<VecDeque<Reloaded>>>);
+pub struct ReloadLog(Arc<Mutex<VecDeque<Reloaded>>>);
 
 /// A reload. What was wrong with a configuration is in the log, not here: who may look need not see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -25,7 +25,7 @@ pub struct Reloaded {
     pub errors: usize,
 }
 
-impl Journal {
+impl ReloadLog {
     /// Something was reloaded, or refused for so many errors.
     pub fn note(&self, outcome: Result<usize, usize>) {
         let mut reloads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,12 +52,12 @@ mod tests {
 
     #[test]
     fn the_latest_stand_first_and_the_oldest_go() {
-        let journal = Journal::default();
+        let reload_log = ReloadLog::default();
         for changes in 0..20 {
-            journal.note(Ok(changes));
+            reload_log.note(Ok(changes));
         }
-        journal.note(Err(2));
-        let reloads = journal.reloads();
+        reload_log.note(Err(2));
+        let reloads = reload_log.reloads();
         assert_eq!(reloads.len(), RELOADS);
         assert_eq!((reloads[0].changes, reloads[0].errors), (None, 2));
         assert_eq!(reloads[1].changes, Some(19));

@@ -18,14 +18,14 @@ const LAST_STEPS: Duration = Duration::from_secs(10);
 
 /// The manager as this process sees it.
 #[derive(Debug)]
-pub struct Manager {
+pub struct ServiceManager {
     /// The task that shows the watchdog life.
     life: JoinSet<()>,
     /// Whether this process is the one that the manager looks at.
     is_main: bool,
 }
 
-impl Manager {
+impl ServiceManager {
     /// Begins to show the watchdog, where one is set, that the control thread and every worker live.
     pub fn watched(workers: &Arc<Workers>) -> Self {
         let mut life = JoinSet::new();

@@ -15,47 +15,47 @@ use tokio::sync::oneshot;
 
 use crate::logic::balance::{Chooser, Kind, Queue, Turn, Unavailable, Verdict};
 
-use super::upstream::{Pick, Seeker, Upstream};
+use super::upstream::{Pick, PickRequest, Upstream};
 
 /// How many who can't use what is free are passed over in search of one who can: with a long queue
 /// of those who have tried the same server, each place would otherwise cost a walk through all.
 const MAX_PASSED_OVER: usize = 64;
 
-/// An upstream's entrance.
-pub struct Entrance {
-    desk: Mutex<Desk>,
-    /// How many wait, so that who frees a place need not ask at the desk while nobody does.
+/// Hands servers to requests, or has them wait.
+pub struct Dispatcher {
+    state: Mutex<State>,
+    /// How many wait, so that who frees a place need not take the lock while nobody does.
     waiting: AtomicUsize,
     length: IntGauge,
 }
 
 /// One lock around choosing, counting and waiting.
-struct Desk {
+struct State {
     balance: Kind,
     chooser: Chooser,
     queue: Queue<Waiter>,
-    /// Weak, as its servers hold the entrance.
+    /// Weak, as its servers hold the dispatcher.
     in_force: Weak<Upstream>,
 }
 
 struct Waiter {
-    seeker: Seeker,
+    request: PickRequest,
     handed: oneshot::Sender<Result<Pick, Unavailable>>,
 }
 
 /// A place in the queue; given up on drop.
 #[derive(Debug)]
 pub struct Waiting {
-    entrance: Arc<Entrance>,
+    dispatcher: Arc<Dispatcher>,
     turn: Turn,
     handed: oneshot::Receiver<Result<Pick, Unavailable>>,
 }
 
-impl Entrance {
-    /// The entrance of an upstream that balances like this.
+impl Dispatcher {
+    /// The dispatcher of an upstream that balances like this.
     pub fn new(balance: Kind, length: IntGauge) -> Self {
         Self {
-            desk: Mutex::new(Desk {
+            state: Mutex::new(State {
                 balance,
                 chooser: Chooser::new(balance),
                 queue: Queue::default(),
@@ -68,15 +68,15 @@ impl Entrance {
 
     /// From now on those who wait get servers of this upstream; its balancer remembers what its
     /// predecessor's did, if that balanced the same way.
-    pub(super) fn leads_to(&self, upstream: &Arc<Upstream>, now: Instant) {
-        let mut desk = self.desk();
+    pub(super) fn set_upstream(&self, upstream: &Arc<Upstream>, now: Instant) {
+        let mut state = self.state();
         let balance = upstream.settings.balance;
-        if desk.balance != balance {
-            desk.balance = balance;
-            desk.chooser = Chooser::new(balance);
+        if state.balance != balance {
+            state.balance = balance;
+            state.chooser = Chooser::new(balance);
         }
-        desk.in_force = Arc::downgrade(upstream);
-        drop(desk);
+        state.in_force = Arc::downgrade(upstream);
+        drop(state);
         self.serve(now);
     }
 
@@ -84,40 +84,40 @@ impl Entrance {
     pub(super) fn enter(
         &self,
         upstream: &Upstream,
-        seeker: &Seeker,
+        request: &PickRequest,
         now: Instant,
     ) -> Result<Pick, Unavailable> {
-        let mut desk = self.desk();
-        if !desk.queue.is_empty() {
+        let mut state = self.state();
+        if !state.queue.is_empty() {
             return Err(Unavailable::Full);
         }
-        upstream.choose(&mut desk.chooser, seeker, now)
+        upstream.choose(&mut state.chooser, request, now)
     }
 
     /// A place in the queue; nothing when `max` wait.
     pub(super) fn join(
-        entrance: &Arc<Self>,
-        seeker: &mut Seeker,
+        dispatcher: &Arc<Self>,
+        request: &mut PickRequest,
         max: usize,
         now: Instant,
     ) -> Option<Waiting> {
         let (hand, handed) = oneshot::channel();
-        let mut desk = entrance.desk();
-        if desk.queue.len() >= max {
+        let mut state = dispatcher.state();
+        if state.queue.len() >= max {
             return None;
         }
-        let turn = *seeker.turn.get_or_insert_with(|| desk.queue.draw(now));
+        let turn = *request.turn.get_or_insert_with(|| state.queue.draw(now));
         let waiter = Waiter {
-            seeker: seeker.clone(),
+            request: request.clone(),
             handed: hand,
         };
-        desk.queue.join(turn, waiter);
-        entrance.count(&desk);
-        drop(desk);
+        state.queue.join(turn, waiter);
+        dispatcher.count(&state);
+        drop(state);
         // A place that came free before anybody could see that this one waits is found here.
-        entrance.serve(now);
+        dispatcher.serve(now);
         Some(Waiting {
-            entrance: Arc::clone(entrance),
+            dispatcher: Arc::clone(dispatcher),
             turn,
             handed,
         })
@@ -125,20 +125,20 @@ impl Entrance {
 
     /// Hands out what is free to those who wait, in turn. Called whenever there may be more of it.
     pub fn serve(&self, now: Instant) {
-        let mut desk = self.desk();
-        let Desk {
+        let mut state = self.state();
+        let State {
             chooser,
             queue,
             in_force,
             ..
-        } = &mut *desk;
+        } = &mut *state;
         let upstream = in_force.upgrade();
         let mut passed_over = 0;
-        let served = queue.serve(|Waiter { seeker, .. }| {
+        let served = queue.serve(|Waiter { request, .. }| {
             let upstream = upstream.as_ref().ok_or(Unavailable::Down);
-            match upstream.and_then(|upstream| upstream.choose(chooser, seeker, now)) {
+            match upstream.and_then(|upstream| upstream.choose(chooser, request, now)) {
                 // Nobody has more servers to choose from than one who has tried none.
-                Err(Unavailable::Full) if seeker.tried.is_empty() => Verdict::Stop,
+                Err(Unavailable::Full) if request.tried.is_empty() => Verdict::Stop,
                 Err(Unavailable::Full) if passed_over >= MAX_PASSED_OVER => Verdict::Stop,
                 Err(Unavailable::Full) => {
                     passed_over += 1;
@@ -147,9 +147,9 @@ impl Entrance {
                 outcome => Verdict::Over(outcome),
             }
         });
-        self.count(&desk);
+        self.count(&state);
         // Unlocked first: a place that nobody takes any more comes back here.
-        drop(desk);
+        drop(state);
         for (waiter, outcome) in served {
             let _ = waiter.handed.send(outcome);
         }
@@ -166,17 +166,17 @@ impl Entrance {
 
     /// Asks the chooser something, or tells it.
     pub(super) fn consult<T>(&self, ask: impl FnOnce(&mut Chooser) -> T) -> T {
-        ask(&mut self.desk().chooser)
+        ask(&mut self.state().chooser)
     }
 
-    fn count(&self, desk: &Desk) {
-        let waiting = desk.queue.len();
+    fn count(&self, state: &State) {
+        let waiting = state.queue.len();
         self.waiting.store(waiting, SeqCst);
         self.length.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -198,17 +198,17 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let mut desk = self.entrance.desk();
-        let left = desk.queue.leave(self.turn);
-        self.entrance.count(&desk);
-        drop(desk);
+        let mut state = self.dispatcher.state();
+        let left = state.queue.leave(self.turn);
+        self.dispatcher.count(&state);
+        drop(state);
         drop(left);
     }
 }
 
-impl fmt::Debug for Entrance {
+impl fmt::Debug for Dispatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entrance")
+        f.debug_struct("Dispatcher")
             .field("waiting", &self.waiting)
             .finish_non_exhaustive()
     }

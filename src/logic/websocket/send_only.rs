@@ -12,7 +12,7 @@ const CONTROL_HEADER_BYTES: usize = 6;
 
 /// A client's frames under way.
 #[derive(Debug)]
-pub struct Speaker {
+pub struct SendOnly {
     walker: Walker,
     /// A header or control frame that the last chunk cut; one frame at most.
     held: Vec<u8>,
@@ -27,7 +27,7 @@ pub struct Reply {
     pub is_last: bool,
 }
 
-impl Speaker {
+impl SendOnly {
     /// An open WebSocket.
     pub const fn new() -> Self {
         Self {
@@ -88,7 +88,7 @@ impl Speaker {
     }
 }
 
-impl Default for Speaker {
+impl Default for SendOnly {
     fn default() -> Self {
         Self::new()
     }
@@ -152,9 +152,9 @@ mod tests {
         ]
         .concat();
         for cut in 0..stream.len() {
-            let mut speaker = Speaker::new();
-            let mut frames = speaker.hear(&stream[..cut]).frames;
-            let reply = speaker.hear(&stream[cut..]);
+            let mut send_only = SendOnly::new();
+            let mut frames = send_only.hear(&stream[..cut]).frames;
+            let reply = send_only.hear(&stream[cut..]);
             assert!(!reply.is_last);
             frames.extend(reply.frames);
             assert_eq!(frames, [b"\x8a\x06".as_slice(), b"alive?"].concat());
@@ -165,7 +165,7 @@ mod tests {
     fn a_close_is_answered_with_its_code_and_nothing_follows() {
         let close = client(Opcode::Close, &1000u16.to_be_bytes());
         let stream = [close, client(Opcode::Ping, b"")].concat();
-        let reply = Speaker::new().hear(&stream);
+        let reply = SendOnly::new().hear(&stream);
         assert_eq!(reply.frames, [0x88, 2, 0x03, 0xe8]);
         assert!(reply.is_last);
     }
@@ -175,7 +175,7 @@ mod tests {
         let unmasked = [0x81, 1, b'x'].to_vec();
         let large = client(Opcode::Binary, &[0; 5000]);
         for (stream, code) in [(unmasked, 1002u16), (large, 1009)] {
-            let reply = Speaker::new().hear(&stream);
+            let reply = SendOnly::new().hear(&stream);
             let [high, low] = code.to_be_bytes();
             assert_eq!(reply.frames, [0x88, 2, high, low]);
             assert!(reply.is_last);
@@ -185,10 +185,10 @@ mod tests {
     #[test]
     fn a_message_is_one_frame_of_its_length() {
         assert_eq!(
-            Speaker::text("hé"),
+            SendOnly::text("hé"),
             [b"\x81\x03".as_slice(), "hé".as_bytes()].concat()
         );
-        assert_eq!(Speaker::text(&"x".repeat(70_000))[..2], [0x81, 127]);
-        assert_eq!(Speaker::ping()[..], [0x89, 0]);
+        assert_eq!(SendOnly::text(&"x".repeat(70_000))[..2], [0x81, 127]);
+        assert_eq!(SendOnly::ping()[..], [0x89, 0]);
     }
 }

@@ -13,12 +13,12 @@ use crate::logic::websocket::handshake::Offer;
 use crate::proxy::exchange::unix_time;
 use crate::state::snapshot::{Methods, table};
 
-use super::asked::Asked;
-use super::entry::Entry;
+use super::listener::ListenerMatch;
+use super::sample_request::SampleRequest;
 
 /// How far a request came.
 #[derive(Debug, Default)]
-pub(super) struct Trace {
+pub(super) struct DryRun {
     /// The request, once its syntax is good.
     pub(super) request: Option<(Request, Client)>,
     /// The routes in file order up to the first that fits, each with why it does not.
@@ -33,12 +33,17 @@ pub(super) struct Trace {
     pub(super) refusal: Option<Refusal>,
 }
 
-impl Trace {
+impl DryRun {
     /// Follows a request that comes in there.
-    pub(super) fn of(config: &Config, methods: &Methods, asked: &Asked, entry: &Entry) -> Self {
-        let mut trace = Self::default();
-        trace.refusal = trace.follow(config, methods, asked, entry).err();
-        trace
+    pub(super) fn of(
+        config: &Config,
+        methods: &Methods,
+        sample: &SampleRequest,
+        matched: &ListenerMatch,
+    ) -> Self {
+        let mut dry_run = Self::default();
+        dry_run.refusal = dry_run.follow(config, methods, sample, matched).err();
+        dry_run
     }
 
     /// Whether it asks for a WebSocket.
@@ -57,15 +62,15 @@ impl Trace {
         &mut self,
         config: &Config,
         methods: &Methods,
-        asked: &Asked,
-        entry: &Entry,
+        sample: &SampleRequest,
+        matched: &ListenerMatch,
     ) -> Result<(), Refusal> {
-        let listener = &entry.listener;
-        let end = head_end(&asked.head, 0, listener.max_header_bytes)?;
-        let head = asked.head.slice(..end.ok_or(Malformed::StartLine)?);
+        let listener = &matched.listener;
+        let end = head_end(&sample.head, 0, listener.max_header_bytes)?;
+        let head = sample.head.slice(..end.ok_or(Malformed::StartLine)?);
         let request = Request::check(RequestHead::parse(head, listener.max_headers)?)?;
         let trusted = &listener.trusted_proxies;
-        let client = Client::of(request.head().fields(), asked.peer, asked.scheme, trusted);
+        let client = Client::of(request.head().fields(), sample.peer, sample.scheme, trusted);
         let (request, client) = self.request.insert((request, client));
         let (host, path) = (request.host().name(), request.path());
         let found = table(&listener.name, &config.routes).find(host, path);

@@ -78,7 +78,7 @@ pub enum Failure {
 
 /// A running instance.
 #[derive(Debug)]
-pub struct Instance {
+pub struct AdminClient {
     place: Place,
     token: Option<HeaderValue>,
     patience: Duration,
@@ -96,7 +96,7 @@ impl Where {
     ///
     /// # Errors
     /// When neither file nor argument says where it answers.
-    pub fn instance(&self) -> Result<Instance, Failure> {
+    pub fn client(&self) -> Result<AdminClient, Failure> {
         let (place, token_file) = match &self.admin {
             Some(place) => (place.clone(), self.token_file.clone()),
             None => {
@@ -105,7 +105,7 @@ impl Where {
             }
         };
         let token = token_file.map(|path| read_token(&path)).transpose()?;
-        Ok(Instance {
+        Ok(AdminClient {
             place,
             token,
             patience: self.timeout,
@@ -113,7 +113,7 @@ impl Where {
     }
 }
 
-impl Instance {
+impl AdminClient {
     /// What is asked for may take so long by itself.
     pub fn allowing(self, time: Duration) -> Self {
         Self {

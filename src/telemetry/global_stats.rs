@@ -18,7 +18,7 @@ pub type Ends = [u64; EndReason::ALL.len()];
 
 /// What happened since the start.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct GlobalStats {
     statuses: [AtomicU64; STATUSES],
     ends: [AtomicU64; EndReason::ALL.len()],
     /// From request heads to their 101.
@@ -35,7 +35,7 @@ pub struct Latencies([AtomicU64; BUCKETS]);
 #[derive(Clone, Debug)]
 pub struct Counts([u64; BUCKETS]);
 
-impl Pulse {
+impl GlobalStats {
     /// An upgrade request was answered.
     pub fn answered(&self, status: u16) {
         let place = usize::from(status.saturating_sub(FIRST_STATUS));
@@ -92,7 +92,7 @@ impl Counts {
     }
 }
 
-impl Default for Pulse {
+impl Default for GlobalStats {
     fn default() -> Self {
         Self {
             statuses: array::from_fn(|_| AtomicU64::new(0)),
@@ -161,19 +161,19 @@ mod tests {
 
     #[test]
     fn statuses_are_those_that_there_were() {
-        let pulse = Pulse::default();
+        let global_stats = GlobalStats::default();
         for status in [101, 101, 502, 999] {
-            pulse.answered(status);
+            global_stats.answered(status);
         }
-        assert_eq!(pulse.statuses(), [(101, 2), (502, 1), (599, 1)]);
+        assert_eq!(global_stats.statuses(), [(101, 2), (502, 1), (599, 1)]);
     }
 
     #[test]
     fn each_reason_has_the_place_it_has_among_all() {
-        let pulse = Pulse::default();
+        let global_stats = GlobalStats::default();
         for (place, reason) in EndReason::ALL.into_iter().enumerate() {
-            pulse.ended(reason);
-            assert_eq!(pulse.ends()[place], 1, "{reason}");
+            global_stats.ended(reason);
+            assert_eq!(global_stats.ends()[place], 1, "{reason}");
         }
     }
 }

@@ -5,13 +5,13 @@ use super::frame::{Expected, Header};
 
 /// Where somebody who watches stands in one direction.
 #[derive(Clone, Debug)]
-pub struct Trail {
+pub struct FrameObserver {
     /// Payload bytes of the frame under way that are still to come.
     remaining: u64,
     expected: Expected,
 }
 
-impl Trail {
+impl FrameObserver {
     pub(super) const fn new(remaining: u64, expected: Expected) -> Self {
         Self {
             remaining,
@@ -69,7 +69,7 @@ mod tests {
         [&head[..len], payload].concat()
     }
 
-    fn seen(trail: &mut Trail, bytes: &[u8]) -> Vec<(Opcode, bool, u64, usize)> {
+    fn seen(trail: &mut FrameObserver, bytes: &[u8]) -> Vec<(Opcode, bool, u64, usize)> {
         let mut seen = Vec::new();
         trail.follow(bytes, |header, start| {
             seen.push((header.opcode, header.fin, header.payload_len, start.len()));
@@ -86,7 +86,7 @@ mod tests {
             frame(Opcode::Close, true, b""),
         ]
         .concat();
-        let mut trail = Trail::of_ours(false);
+        let mut trail = FrameObserver::of_ours(false);
         let (first, rest) = stream.split_at(20);
         let expected = [
             (Opcode::Text, false, 5, 5),
@@ -104,7 +104,7 @@ mod tests {
             rsv1: false,
             in_message: true,
         };
-        let mut trail = Trail::new(3, expected);
+        let mut trail = FrameObserver::new(3, expected);
         let stream = [b"end".to_vec(), frame(Opcode::Continuation, true, b"x")].concat();
         assert!(seen(&mut trail, &stream[..2]).is_empty());
         assert_eq!(
