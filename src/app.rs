@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -17,6 +18,7 @@ use crate::control::drain::Drains;
 use crate::control::history::History;
 use crate::control::listeners::Listeners;
 use crate::control::otlp::Exporter;
+use crate::control::overrides;
 use crate::control::prepare::{access_log, prepare};
 use crate::control::process::{AdminAddress, Process};
 use crate::control::reload::{Refused, Reloader, Source, room};
@@ -204,10 +206,9 @@ async fn build(
     let admin_socket = admin_socket(&config, &reloader.listeners)?;
     if let Some(predecessor) = predecessor {
         // Everything that can fail is done, and nothing is accepted that a failure could lose.
-        predecessor
-            .permission()
-            .await
-            .map_err(StartError::Predecessor)?;
+        let kept = predecessor.permission().await;
+        let kept = kept.map_err(StartError::Predecessor)?;
+        overrides::adopt(&kept, &shared.snapshot(), Instant::now());
     }
     reloader.start(bound);
     match predecessor {

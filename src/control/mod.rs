@@ -7,6 +7,7 @@ pub mod impact;
 pub mod keys;
 pub mod listeners;
 pub mod otlp;
+pub mod overrides;
 pub mod prepare;
 pub mod probe;
 pub mod process;

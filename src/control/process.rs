@@ -20,6 +20,7 @@ use crate::telemetry::access::WriterThread;
 
 use super::drain::{Order as DrainOrder, Target};
 use super::otlp::Exporter;
+use super::overrides;
 use super::reload::{ReloadRequest, Reloader, reopen_logs};
 use super::upgrade::{Offer, Program, UpgradeRequest, Upgrades, replace};
 
@@ -157,7 +158,9 @@ impl Process {
     async fn upgrade(&mut self, request: UpgradeRequest, signals: &mut Signals) -> Result<(), End> {
         let mut offers = self.reloader.listeners.offers();
         offers.extend(self.admin.as_ref().map(|admin| admin.offer.clone()));
-        let upgrade = replace(self.program.clone(), offers);
+        let shared = Arc::clone(&self.shared);
+        let overrides = move || overrides::given(&shared.snapshot());
+        let upgrade = replace(self.program.clone(), offers, overrides);
         let outcome = hearing(signals, &self.shared, &self.upgrades, upgrade).await?;
         let end = match &outcome {
             Ok(successor) => {

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
-use crate::runtime::handover::{Channel, VARIABLE, Word};
+use crate::runtime::handover::{Channel, Override, VARIABLE, Word};
 use crate::runtime::listen::ListenSocket;
 
 /// How long the new process may take until it serves: certificates, names, sockets.
@@ -126,12 +126,16 @@ impl Upgrades {
     }
 }
 
-/// Starts the program anew with these sockets and waits until it serves. Dropped before, it calls
-/// the new process off.
+/// Starts the program anew with these sockets and waits until it serves; `overrides` is asked when it
+/// is ready for them. Dropped before, it calls the new process off.
 ///
 /// # Errors
 /// Why it does not serve; then it is gone again.
-pub async fn replace(program: Option<Program>, sockets: Vec<Offer>) -> Result<Successor, Failed> {
+pub async fn replace(
+    program: Option<Program>,
+    sockets: Vec<Offer>,
+    overrides: impl FnOnce() -> Vec<Override> + Send + 'static,
+) -> Result<Successor, Failed> {
     let program = program.ok_or(Failed::NoProgram)?;
     if std::process::id() == 1 {
         return Err(Failed::First);
@@ -140,7 +144,7 @@ pub async fn replace(program: Option<Program>, sockets: Vec<Offer>) -> Result<Su
     let (ours, theirs) = Channel::pair()?;
     let channel = Arc::new(ours);
     let line = Line(Arc::clone(&channel));
-    let start = move || program.start(&channel, theirs, &sockets);
+    let start = move || program.start(&channel, theirs, &sockets, overrides);
     let outcome = spawn_blocking(start).await;
     drop(line);
     outcome.map_err(io::Error::from)?
@@ -176,6 +180,7 @@ impl Program {
         channel: &Channel,
         theirs: Channel,
         sockets: &[Offer],
+        overrides: impl FnOnce() -> Vec<Override>,
     ) -> Result<Successor, Failed> {
         let mut command = Command::new(&self.path);
         command
@@ -192,14 +197,19 @@ impl Program {
         // With it goes our copy of the other end: the channel ends when the process does.
         drop(command);
         let pid = child.id();
-        introduce(channel, sockets, Instant::now() + DEADLINE)
+        introduce(channel, sockets, overrides, Instant::now() + DEADLINE)
             .map(|version| Successor { pid, version })
             .map_err(|failed| end(&mut child, failed))
     }
 }
 
-/// Hands the sockets over and lets the successor begin; its version.
-fn introduce(channel: &Channel, sockets: &[Offer], deadline: Instant) -> Result<String, Failed> {
+/// Hands sockets and overrides over and lets the successor begin; its version.
+fn introduce(
+    channel: &Channel,
+    sockets: &[Offer],
+    overrides: impl FnOnce() -> Vec<Override>,
+    deadline: Instant,
+) -> Result<String, Failed> {
     for Offer { name, bind, socket } in sockets {
         let word = Word::Socket {
             name: name.to_string(),
@@ -213,6 +223,9 @@ fn introduce(channel: &Channel, sockets: &[Offer], deadline: Instant) -> Result<
         Word::Prepared { version } => version,
         word => return Err(refusal(word)),
     };
+    for it in overrides() {
+        channel.say(&Word::Override(it), None, deadline)?;
+    }
     channel.say(&Word::Begin, None, deadline)?;
     match hear(channel, deadline)? {
         Word::Serving => {}
@@ -276,7 +289,12 @@ mod tests {
     #[test]
     fn a_new_process_that_stays_silent_is_given_up() {
         let (ours, _theirs) = Channel::pair().unwrap();
-        let outcome = introduce(&ours, &[], Instant::now() + Duration::from_millis(20));
+        let outcome = introduce(
+            &ours,
+            &[],
+            Vec::new,
+            Instant::now() + Duration::from_millis(20),
+        );
         assert!(matches!(outcome, Err(Failed::Silent)), "{outcome:?}");
     }
 
@@ -284,7 +302,7 @@ mod tests {
     fn a_new_process_may_begin_only_when_it_is_prepared() {
         let (ours, theirs) = Channel::pair().unwrap();
         theirs.say(&Word::Serving, None, soon()).unwrap();
-        let outcome = introduce(&ours, &[], soon());
+        let outcome = introduce(&ours, &[], Vec::new, soon());
         assert!(matches!(outcome, Err(Failed::Refused(_))), "{outcome:?}");
     }
 

@@ -5,6 +5,7 @@ use std::env;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
+use std::num::NonZeroU16;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -49,6 +50,8 @@ pub enum Word {
         /// Its version.
         version: String,
     },
+    /// What the operator ordered of a server at run time.
+    Override(Override),
     /// The successor may accept.
     Begin,
     /// It does.
@@ -58,6 +61,21 @@ pub enum Word {
         /// Why not.
         error: String,
     },
+}
+
+/// What holds of a server until the file says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Override {
+    /// Its upstream.
+    pub upstream: String,
+    /// Its address.
+    pub server: String,
+    /// Whether it is drained.
+    pub drain: bool,
+    /// Its weight, where that is not the configured one.
+    pub weight: Option<NonZeroU16>,
+    /// The configured one.
+    pub configured_weight: NonZeroU16,
 }
 
 /// One end of the channel.
@@ -180,19 +198,24 @@ impl Predecessor {
         }
     }
 
-    /// Says that everything is ready and waits until this process may accept.
+    /// Says that everything is ready and waits until this process may accept; what the operator
+    /// ordered of the predecessor.
     ///
     /// # Errors
     /// When the predecessor is gone or wants none of it: then it goes on, and this process must not.
-    pub async fn permission(&self) -> io::Result<()> {
+    pub async fn permission(&self) -> io::Result<Vec<Override>> {
         let channel = Channel(self.0.0.try_clone()?);
         let ask = move || {
             let deadline = Instant::now() + PREDECESSOR_TIMEOUT;
             let version = env!("CARGO_PKG_VERSION").to_owned();
             channel.say(&Word::Prepared { version }, None, deadline)?;
-            match channel.hear(deadline)? {
-                (Word::Begin, _) => Ok(()),
-                (word, _) => Err(unexpected(&word)),
+            let mut overrides = Vec::new();
+            loop {
+                match channel.hear(deadline)? {
+                    (Word::Override(it), _) => overrides.push(it),
+                    (Word::Begin, _) => return Ok(overrides),
+                    (word, _) => return Err(unexpected(&word)),
+                }
             }
         };
         spawn_blocking(ask).await?

@@ -283,6 +283,40 @@ fn a_process_that_takes_the_place_follows_the_file_as_it_is() {
 }
 
 #[test]
+fn what_was_ordered_at_run_time_holds_over_an_upgrade_that_does_not_change_the_server() {
+    let [drained, light, heavy] = Echo::start_many::<3>();
+    let servers = Setup::to(&[&drained, &light, &heavy]);
+    let drain = "upgrade_drain = \"1s\"\nshutdown_grace = \"1s\"";
+    let setup = servers.with("server", drain);
+    let mut proxy = Tidegate::start(&setup);
+    let mut successors = Successors::default();
+    proxy.told(&["server", &format!("echo/{drained}"), "drain"]);
+    proxy.told(&["server", &format!("echo/{light}"), "weight", "5"]);
+    proxy.told(&["server", &format!("echo/{heavy}"), "weight", "7"]);
+    let file =
+        format!("servers = [\"{drained}\", \"{light}\", {{ address = \"{heavy}\", weight = 2 }}]");
+    proxy.rewrite(&setup.with("upstream.echo", &file).toml());
+    // Twice: what was taken over is handed on.
+    for _ in 0..2 {
+        successors.upgrade(&proxy);
+        let upstreams = proxy.api("/api/v1/upstreams");
+        let servers = upstreams["upstreams"][0]["servers"].as_array().unwrap();
+        let held = servers.iter().map(|it| {
+            (
+                it["state"].as_str().unwrap(),
+                it["weight"].as_u64().unwrap(),
+            )
+        });
+        let expected = [("drain", 1), ("ready", 5), ("ready", 2)];
+        assert_eq!(held.collect::<Vec<_>>(), expected, "{upstreams}");
+        for _ in 0..7 {
+            assert_ne!(proxy.websocket("/").server(), drained.to_string());
+        }
+    }
+    assert!(proxy.wait_for_exit().success());
+}
+
+#[test]
 fn no_connection_is_refused_or_reset_over_twenty_upgrades_under_load() {
     const UPGRADES: usize = 20;
     let echo = Echo::start();
