@@ -117,14 +117,22 @@ impl Listeners {
     }
 
     /// Accepts no more from what is no longer wanted beside what was bound; resolves when nothing is
-    /// accepted there. A socket that only changes its listener keeps what waits in it.
+    /// accepted there, and every connection that was has found its listener. A socket that only
+    /// changes its listener keeps what waits in it.
     pub async fn withdraw(&mut self, bound: &Bound) {
         let goes = |key: &Key, _: &mut Accepting| bound.wanted.iter().all(|it| it.key != *key);
         let gone = self.accepting.extract_if(goes).map(|(key, accepting)| {
             info!(listener = %key.0, address = %accepting.socket.endpoint(), "closed");
             accepting
         });
-        end(gone.collect()).await;
+        let gone: Vec<_> = gone.collect();
+        if gone.is_empty() {
+            return;
+        }
+        end(gone).await;
+        if timeout(CLOSING_TIME, self.workers.answer()).await.is_err() {
+            warn!("a worker does not begin with its connections");
+        }
     }
 
     /// Accepts from what was bound.

@@ -50,18 +50,26 @@ pub struct Context {
     pub tracer: Option<Tracer>,
 }
 
-/// Serves a client connection to its end, or to the moment it becomes a relay's.
-pub async fn serve(context: Context, connection: Connection) {
+/// Serves a client connection to its end, or to the moment it becomes a relay's. Its listener is
+/// looked up at once: a reload that takes the listener away waits for that.
+pub fn serve(context: Context, connection: Connection) -> impl Future<Output = ()> + Send {
+    let snapshot = context.shared.snapshot();
+    let listener = snapshot.listeners.get(&connection.listener).cloned();
+    async move {
+        // None only where a worker hung for longer than a reload waits.
+        if let Some(listener) = listener {
+            serve_at(listener, context, connection).await;
+        }
+    }
+}
+
+async fn serve_at(listener: Arc<Listener>, context: Context, connection: Connection) {
     let Connection {
         socket,
         ends,
-        listener,
         presence,
+        ..
     } = connection;
-    let Some(listener) = context.shared.snapshot().listeners.get(&listener).cloned() else {
-        // Accepted in the instant in which a reload took its listener away.
-        return;
-    };
     let read_buffer = match &listener.tls {
         // TLS reads for itself.
         Some(_) => ReadBuffer::default(),

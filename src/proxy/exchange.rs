@@ -40,16 +40,17 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
             return Box::pin(refuse(client, log, &refusal, None)).await;
         }
     };
-    if context.shared.is_leaving() {
-        // The next one is another process's.
+    let snapshot = context.shared.snapshot();
+    let listener = snapshot.in_place_of(&client.listener.settings);
+    if context.shared.is_leaving() || listener.is_none() {
+        // The next one is another process's, or nobody's.
         request.make_last();
     }
     let caller = caller(&client, &request);
     log.understood(&request, &caller);
     let mut trace = begin_trace(context, &request, &caller, received);
-    let snapshot = context.shared.snapshot();
-    let (listener, host) = (&client.listener.settings.name, request.host().name());
-    let Some(route) = snapshot.route(listener, host, request.path()) else {
+    let (host, path) = (request.host().name(), request.path());
+    let Some(route) = listener.and_then(|listener| snapshot.route(listener, host, path)) else {
         trace.answered(Refusal::NoRoute.status());
         client.count_refused(&context.shared, &Refusal::NoRoute);
         let refusing = refuse(client, log, &Refusal::NoRoute, Some(&request));

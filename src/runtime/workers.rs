@@ -15,7 +15,7 @@ use crate::logic::endpoint::Ends;
 use super::acceptor::{OpenGauge, Slot};
 use super::socket::Accepted;
 
-/// Accepted connections that may wait for a worker's attention; beyond it the kernel's backlog holds them.
+/// Errands that may wait for a worker's attention, connections mostly; beyond it the kernel's backlog holds them.
 const HAND_OVER_QUEUE: usize = 1024;
 
 /// A client connection on its way to its worker, or in its hands.
@@ -71,7 +71,7 @@ pub struct Workers {
 /// never waits, so that the end of the accepting can't lose it.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
-    room: mpsc::Permit<'a, Connection>,
+    room: mpsc::Permit<'a, Errand>,
     live: &'a IntGauge,
 }
 
@@ -79,22 +79,29 @@ impl Place<'_> {
     /// Gives the connection to the worker.
     pub(super) fn hand_over(self, mut connection: Connection) {
         connection.presence.worker = Some(OpenGauge::new(self.live));
-        self.room.send(connection);
+        self.room.send(Errand::Serve(connection));
     }
+}
+
+/// What a worker is asked for, one after the other.
+#[derive(Debug)]
+enum Errand {
+    Serve(Connection),
+    Answer(oneshot::Sender<()>),
 }
 
 #[derive(Debug)]
 struct Worker {
     runtime: Handle,
-    connections: mpsc::Sender<Connection>,
-    questions: mpsc::Sender<oneshot::Sender<()>>,
+    errands: mpsc::Sender<Errand>,
     live: IntGauge,
     running: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
 impl Workers {
     /// Starts one thread per gauge of `live` connections; `serve` runs on the worker and is given
-    /// the worker's index and each connection.
+    /// the worker's index and each connection. What it does before its future is there, it has done
+    /// by the next [`Workers::answer`].
     ///
     /// # Errors
     /// When a thread or its runtime can't be made.
@@ -124,16 +131,17 @@ impl Workers {
     /// Waits for room at the worker with the fewest live connections; `None` when it is gone.
     pub(super) async fn place(&self) -> Option<Place<'_>> {
         let worker = (self.workers.iter()).min_by_key(|worker| worker.live.get())?;
-        let room = worker.connections.reserve().await.ok()?;
+        let room = worker.errands.reserve().await.ok()?;
         let live = &worker.live;
         Some(Place { room, live })
     }
 
-    /// Resolves when every worker has got round to an answer; never when one hangs or is gone.
+    /// Resolves when every worker has got round to an answer, and so has begun with each connection
+    /// that it was given before; never when one hangs or is gone.
     pub async fn answer(&self) {
         for worker in &self.workers {
             let (answer, answered) = oneshot::channel();
-            let asked = worker.questions.send(answer).await.is_ok();
+            let asked = worker.errands.send(Errand::Answer(answer)).await.is_ok();
             if !asked || answered.await.is_err() {
                 return std::future::pending().await;
             }
@@ -171,21 +179,18 @@ impl Worker {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let (connections, mut queue) = mpsc::channel(HAND_OVER_QUEUE);
-        let (questions, mut asked) = mpsc::channel::<oneshot::Sender<()>>(1);
+        let (errands, mut queue) = mpsc::channel(HAND_OVER_QUEUE);
         let (stop, stopped) = oneshot::channel::<()>();
         let handle = runtime.handle().clone();
         let work = async move {
-            loop {
-                tokio::select! {
-                    biased;
-                    // Who asked may have stopped waiting.
-                    Some(answer) = asked.recv() => drop(answer.send(())),
-                    Some(connection) = queue.recv() => {
-                        // The runtime moves a task's future about; a connection's is large.
-                        tokio::spawn(Box::pin(serve(index, connection)));
+            while let Some(errand) = queue.recv().await {
+                match errand {
+                    // The runtime moves a task's future about; a connection's is large.
+                    Errand::Serve(connection) => {
+                        drop(tokio::spawn(Box::pin(serve(index, connection))));
                     }
-                    else => return,
+                    // Who asked may have stopped waiting.
+                    Errand::Answer(answer) => drop(answer.send(())),
                 }
             }
         };
@@ -196,8 +201,7 @@ impl Worker {
             .spawn(move || runtime.block_on(async { drop(stopped.await) }))?;
         Ok(Self {
             runtime: handle,
-            connections,
-            questions,
+            errands,
             live,
             running: Mutex::new(Some((stop, thread))),
         })

@@ -9,6 +9,7 @@ use rustls::ServerConfig;
 use crate::config::Config;
 use crate::config::model;
 use crate::logic::auth::Method;
+use crate::logic::endpoint::Endpoint;
 use crate::logic::route::Table;
 use crate::telemetry::Metrics;
 
@@ -127,10 +128,19 @@ impl Snapshot {
         }
     }
 
+    /// The listener that stands where `old` stood when a connection came in by it: the one of its
+    /// name, or of one of its addresses where it was renamed since.
+    pub fn in_place_of(&self, old: &model::Listener) -> Option<&Arc<Listener>> {
+        let is_any_port = |it: &Endpoint| matches!(it, Endpoint::Tcp(it) if it.port() == 0);
+        let shared = |it: &Endpoint| old.bind.contains(it) && !is_any_port(it);
+        let renamed = |new: &&Arc<Listener>| new.settings.bind.iter().any(shared);
+        let same = self.listeners.get(&old.name);
+        same.or_else(|| self.listeners.values().find(renamed))
+    }
+
     /// The first route in file order that takes this listener, host and path.
-    pub fn route(&self, listener: &str, host: &str, path: &str) -> Option<&Arc<Route>> {
-        let index = self.listeners.get(listener)?.table.find(host, path)?;
-        self.routes.get(index)
+    pub fn route(&self, listener: &Listener, host: &str, path: &str) -> Option<&Arc<Route>> {
+        self.routes.get(listener.table.find(host, path)?)
     }
 }
 

@@ -1,13 +1,15 @@
 //! Reload: all or nothing, and no live connection notices (CONTRACT section 2, ATTACKS section K).
 
 use std::fs;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use crate::support::process::Process;
 use crate::support::proxy::Reload;
+use crate::support::storm::Storm;
 use crate::support::swarm::Swarm;
 use crate::support::wait::wait_until;
-use crate::support::{Backend, Echo, Request, Setup, Tidegate};
+use crate::support::{Backend, Connection, Echo, Request, Setup, Tidegate};
 
 #[test]
 fn a_new_upstream_serves_the_next_client_and_the_live_one_stays() {
@@ -182,8 +184,7 @@ fn listeners_come_and_go() {
     );
     let second = proxy.listener("second");
     assert_eq!(proxy.address(), public, "the old one keeps its port");
-    let mut live =
-        crate::support::websocket::WebSocket::open(crate::support::Connection::open(second), "/");
+    let mut live = crate::support::websocket::WebSocket::open(Connection::open(second), "/");
     live.echo("through the second");
     proxy.reload_with(&base);
     wait_until("the second to be closed", || {
@@ -191,6 +192,59 @@ fn listeners_come_and_go() {
     });
     live.echo("its connections live on");
     proxy.websocket("/").echo("through the first");
+}
+
+#[test]
+fn no_connection_is_lost_while_reloads_rename_its_listener_to_and_fro() {
+    const RENAMES: usize = 100;
+    let echo = Echo::start();
+    // Nobody else comes from this address, so that the port stays free.
+    let address = TcpListener::bind("127.77.0.1:0").unwrap().local_addr();
+    let address = address.unwrap();
+    let setup = |name: &str| {
+        Setup::to(&[&echo])
+            .with(
+                &format!("listener.{name}"),
+                &format!("bind = \"{address}\""),
+            )
+            .with("log", "level = \"info\"")
+    };
+    let proxy = Tidegate::start(&setup("one"));
+    let storm = Storm::against(address, 8);
+    for round in 0..RENAMES {
+        storm.wait_for_more(2);
+        proxy.reload_with(&setup(["two", "one"][round % 2]));
+    }
+    let tally = storm.finish();
+    assert!(tally.attempts >= 2 * RENAMES, "{tally:?}");
+    assert_eq!((tally.refused, tally.reset), (0, 0), "{tally:?}");
+    assert!(tally.other.is_empty(), "{:?}", tally.other);
+}
+
+#[test]
+fn who_is_kept_alive_is_served_on_where_a_listener_is_renamed_and_let_go_where_it_is_gone() {
+    let echo = Echo::start();
+    let address = "127.77.0.2:0";
+    let free = TcpListener::bind(address).unwrap().local_addr().unwrap();
+    let base = Setup::to(&[&echo]);
+    let with = |name: &str, path: &str| {
+        let bind = format!("bind = \"{free}\"");
+        let route = format!("path = \"{path}\"\nlistener = \"{name}\"\nrespond = 204");
+        (base.clone().with(&format!("listener.{name}"), &bind)).route_before(&route)
+    };
+    let proxy = Tidegate::start(&with("one", "/old"));
+    let mut kept = Connection::open(free);
+    let mut asked = |path: &str| {
+        kept.send(Request::get(path).bytes());
+        let answer = kept.answer();
+        (answer.status, answer.closes())
+    };
+    assert_eq!(asked("/old"), (204, false));
+    proxy.reload_with(&with("two", "/new"));
+    assert_eq!(asked("/new"), (204, false), "by the routes of the new name");
+    proxy.reload_with(&base);
+    assert_eq!(asked("/new"), (404, true));
+    kept.expect_end();
 }
 
 #[test]
