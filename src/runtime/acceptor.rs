@@ -95,16 +95,17 @@ impl Capacity {
         }
     }
 
-    /// Whether there is room for one more; waits for it where those beyond are not refused. Only
-    /// acceptors, all on one thread, take room; between check and add they wait for a worker whose
-    /// queue is full only, and then each listener may go one over.
-    async fn has_room(&self) -> bool {
+    /// Room for one more, if there is; waits for it where those beyond are not refused. Only
+    /// acceptors take room, all on one thread: nothing comes between check and add.
+    async fn room(&self) -> Option<Slot> {
         self.tell_when_full();
         loop {
             let freed = self.inner.freed.notified();
-            let has_room = self.open() < self.inner.max.load(Relaxed);
-            if has_room || self.inner.refuses.load(Relaxed) {
-                return has_room;
+            if self.open() < self.inner.max.load(Relaxed) {
+                return Some(self.take());
+            }
+            if self.inner.refuses.load(Relaxed) {
+                return None;
             }
             freed.await;
         }
@@ -191,23 +192,22 @@ pub async fn accept(
     'waiting: loop {
         let mut ready = waiting.readable().await?;
         for _ in 0..ACCEPT_BATCH {
-            let has_room = capacity.has_room().await;
+            let slot = capacity.room().await;
             let Some(place) = workers.place().await else {
                 error!("a worker is gone, nothing is accepted");
                 return Ok(());
             };
             match take(&socket.socket, &local) {
-                Ok((accepted, _)) if !has_room => {
-                    metrics.refused.inc();
-                    farewell.say(&accepted);
-                }
                 Ok((accepted, ends)) => {
+                    let Some(slot) = slot else {
+                        metrics.refused.inc();
+                        farewell.say(&accepted);
+                        continue;
+                    };
                     metrics.accepted.inc();
                     let listener = Arc::clone(&listener);
                     let open = OpenGauge::new(&metrics.open);
-                    let connection =
-                        Connection::new(accepted, ends, listener, capacity.take(), open);
-                    place.hand_over(connection);
+                    place.hand_over(Connection::new(accepted, ends, listener, slot, open));
                 }
                 Err(Errno::AGAIN) => {
                     ready.clear_ready();
@@ -267,4 +267,23 @@ fn take(socket: &socket2::Socket, local: &Endpoint) -> Result<(Accepted, Ends), 
     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
     let peer = peer.ok_or(Errno::CONNABORTED)?;
     Ok((Accepted::Tcp(fd), Ends { peer, local }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn room_that_is_promised_is_taken() {
+        let room = Room {
+            max: 1,
+            refuses: true,
+        };
+        let capacity = Capacity::new(room);
+        // A second listener comes while the first waits for a worker.
+        let first = capacity.room().await;
+        assert!(first.is_some() && capacity.room().await.is_none());
+        drop(first);
+        assert!(capacity.room().await.is_some());
+    }
 }
