@@ -12,7 +12,7 @@ use crate::logic::request::Proof;
 use crate::runtime::socket::Socket;
 use crate::state::Shared;
 use crate::state::snapshot::Listener;
-use crate::tls::{TlsStream, peer_certificate};
+use crate::tls::{TlsStream, is_no_tls, peer_certificate};
 
 use super::connection::ClientConnection;
 use super::stream::Stream;
@@ -47,22 +47,27 @@ pub async fn accept_tls(
             return None;
         }
     };
-    let (stream, result) = match outcome {
+    let (stream, result, fault) = match outcome {
         Ok(Ok(stream)) => {
             let resumed = stream.state().handshake_kind() == Some(HandshakeKind::Resumed);
-            (Some(stream), if resumed { "resumed" } else { "full" })
+            let result = if resumed { "resumed" } else { "full" };
+            (Some(stream), result, "tls")
+        }
+        Ok(Err(error)) if is_no_tls(&error) => {
+            debug!(%peer, "the client speaks no TLS, plain HTTP perhaps");
+            (None, "failed", "not_tls")
         }
         Ok(Err(error)) => {
             debug!(%peer, %error, "TLS handshake failed");
-            (None, "failed")
+            (None, "failed", "tls")
         }
         Err(_) => {
             debug!(%peer, "TLS handshake timed out");
-            (None, "timeout")
+            (None, "timeout", "tls")
         }
     };
     let proven = stream.and_then(|stream| Some((proof(&client.listener, &stream)?, stream)));
-    let refused = proven.is_none().then_some("tls");
+    let refused = proven.is_none().then_some(fault);
     count(shared, &client.listener, result, refused);
     let (proof, stream) = proven?;
     client.proof = proof;

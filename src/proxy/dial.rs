@@ -15,7 +15,7 @@ use crate::runtime::socket::Socket;
 use crate::state::backend_tls::ServerTls;
 use crate::state::server::{Phase, Server};
 use crate::state::upstream::Pick;
-use crate::tls::TlsStream;
+use crate::tls::{InWords, TlsStream};
 
 use super::stream::Stream;
 
@@ -119,7 +119,7 @@ async fn connect_tls(
         }
         Err(error) => {
             if is_news {
-                warn!(?server, %error, "no TLS with the server");
+                warn!(?server, error = %InWords(&error), "no TLS with the server");
             }
             Err(DialError::Insecure(error))
         }

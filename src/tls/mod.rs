@@ -11,6 +11,7 @@ mod sni;
 mod stream;
 mod tickets;
 pub mod upstream;
+mod words;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use peer::certificate as peer_certificate;
 pub use pem::{public_key, secret};
 pub use stream::TlsStream;
 pub use tickets::ticketer;
+pub use words::{InWords, is_no_tls};
 
 /// What is spoken inside, on both legs; who speaks only other protocols is refused (RFC 7301).
 const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];

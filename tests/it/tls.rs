@@ -252,6 +252,8 @@ fn plaintext_on_a_tls_port_is_closed_and_counted() {
     assert!(!rest.starts_with(b"HTTP/"), "plaintext was answered");
     let labels = [("listener", "public"), ("result", "failed")];
     proxy.wait_for_metric("tidegate_tls_handshakes_total", &labels, 1.0);
+    let labels = [("listener", "public"), ("reason", "not_tls")];
+    proxy.wait_for_metric("tidegate_connections_refused_total", &labels, 1.0);
     assert_eq!(echo.accepted(), 0);
 }
 

@@ -104,6 +104,8 @@ fn plain_requests_share_a_connection_over_tls() {
 /// What a server shows, and how it is to be believed.
 struct Showing {
     what: &'static str,
+    /// What the operator is told.
+    told: &'static str,
     server: Arc<ServerConfig>,
     lines: String,
 }
@@ -121,23 +123,36 @@ fn impostors(authority: &Authority, strangers: &Authority) -> Vec<Showing> {
     let right = authority.issue_as("right", &["127.0.0.1"]);
     let foreign = strangers.issue(&["127.0.0.1"]);
     let of_another = authority.issue(&["b.example"]);
-    let showing = |what, certificate: &Certificate, more: &str| Showing {
+    let showing = |what, told, certificate: &Certificate, more: &str| Showing {
         what,
+        told,
         server: authority.server_with(certificate),
         lines: format!("{}\n{more}", ca(authority)),
     };
     vec![
-        showing("an unknown authority", &foreign, ""),
-        showing("another name", &of_another, ""),
+        showing(
+            "an unknown authority",
+            "leads to no trusted root (write ca",
+            &foreign,
+            "",
+        ),
+        showing("another name", "not for 127.0.0.1 but for", &of_another, ""),
         showing(
             "another name than asked for",
+            "not for a.example but for",
             &right,
             "server_name = \"a.example\"",
         ),
-        showing("an expired certificate", &expired, ""),
-        showing("a certificate of the future", &early, ""),
+        showing("an expired certificate", "has expired", &expired, ""),
+        showing(
+            "a certificate of the future",
+            "is not valid yet",
+            &early,
+            "",
+        ),
         Showing {
             what: "an authority that the system does not know",
+            told: "leads to no trusted root (write ca",
             server: authority.server_with(&right),
             lines: "insecure = false".to_owned(),
         },
@@ -149,6 +164,7 @@ fn a_server_that_is_somebody_else_gets_no_request_and_its_client_502() {
     let (authority, strangers) = (Authority::new(), Authority::new());
     for Showing {
         what,
+        told,
         server,
         lines,
     } in impostors(&authority, &strangers)
@@ -165,10 +181,11 @@ fn a_server_that_is_somebody_else_gets_no_request_and_its_client_502() {
         }
         fails_over_tls(&proxy, 2.0);
         assert!(echo.heads().is_empty(), "{what} was sent a request");
-        let told = |line: &Line| line.message() == "no TLS with the server";
-        let line = proxy.log().wait_for(0, "the reason", told);
-        assert!(line.text().contains("certificate"), "{}", line.text());
-        assert_eq!(proxy.log().lines_since(0, told).len(), 1, "{what}");
+        let is_it = |line: &Line| line.message() == "no TLS with the server";
+        let line = proxy.log().wait_for(0, "the reason", is_it);
+        let error = line.str("error").unwrap_or_default();
+        assert!(error.contains(told), "{what}: {error}");
+        assert_eq!(proxy.log().lines_since(0, is_it).len(), 1, "{what}");
     }
 }
 
@@ -179,6 +196,7 @@ fn with_insecure_any_certificate_will_do_and_the_operator_is_warned() {
         what,
         server,
         lines,
+        ..
     } in impostors(&authority, &strangers)
     {
         let echo = Echo::secure(server);

@@ -4,18 +4,19 @@ use std::io;
 use std::time::Duration;
 
 use crate::logic::websocket::frame::Violation;
+use crate::tls::InWords;
 
 /// What a server did wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// No connection.
-    #[error("could not connect")]
+    #[error("could not connect: {source}")]
     Connect {
         /// Why.
         source: io::Error,
     },
     /// No TLS, or with somebody else.
-    #[error("no TLS: {source}")]
+    #[error("no TLS: {}", InWords(source))]
     Insecure {
         /// Why.
         source: io::Error,
