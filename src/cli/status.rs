@@ -173,10 +173,15 @@ fn orders(status: &Value) -> String {
 }
 
 fn health(server: &Value) -> &'static str {
-    match (server["up"].as_bool(), server["ejected"].as_bool()) {
-        (Some(true), Some(true)) => "ejected",
-        (Some(true), _) => "up",
-        _ => "down",
+    if server["up"] != true {
+        "down"
+    } else if server["ejected"] == true {
+        "ejected"
+    } else if server["checked"] == false {
+        // One word, for scripts that count columns.
+        "unchecked"
+    } else {
+        "up"
     }
 }
 

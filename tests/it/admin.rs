@@ -84,17 +84,36 @@ fn status_is_a_table_for_people_and_json_for_scripts() {
     let table = proxy.told(&["status"]);
     assert!(table.starts_with("tidegate "), "{table}");
     assert!(table.contains("1 WebSockets"), "{table}");
-    let row = table
-        .lines()
-        .find(|line| line.contains(&a.to_string()))
-        .unwrap();
-    let cells: Vec<&str> = row.split_whitespace().collect();
-    assert_eq!(cells, ["echo", &a.to_string(), "ready", "up", "1", "1"]);
+    let row = row_of(&table, &a);
+    let address = a.to_string();
+    assert_eq!(row, ["echo", &address, "ready", "unchecked", "1", "1"]);
     let status = proxy.told_json(&["status"]);
     assert_eq!(status["state"], "ready");
     assert_eq!(status["websockets"], 1);
     assert_eq!(status["last_reload"]["successful"], true);
     assert!(status["per_second"]["messages"].is_number());
+}
+
+#[test]
+fn a_server_is_called_up_only_where_checks_look_at_it() {
+    let echo = Echo::start();
+    let setup = Setup::to(&[&echo]);
+    let proxy = Tidegate::start(&setup);
+    let health = || row_of(&proxy.told(&["status"]), &echo)[3].clone();
+    let checked = || {
+        let upstreams = proxy.api("/api/v1/upstreams");
+        upstreams["upstreams"][0]["servers"][0]["checked"].clone()
+    };
+    assert_eq!((health().as_str(), checked()), ("unchecked", false.into()));
+    proxy.reload_with(&setup.with("upstream.echo.health_check", "type = \"tcp\""));
+    assert_eq!((health().as_str(), checked()), ("up", true.into()));
+}
+
+/// The cells of a server's row.
+fn row_of(table: &str, server: &Echo) -> Vec<String> {
+    let row = (table.lines()).find(|line| line.contains(&server.to_string()));
+    let cells = row.expect("the server's row").split_whitespace();
+    cells.map(str::to_owned).collect()
 }
 
 #[test]

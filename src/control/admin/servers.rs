@@ -78,7 +78,8 @@ pub(super) fn change(
             None => {}
         }
     }
-    let servers: Vec<Value> = members.iter().map(|member| show::server(member)).collect();
+    let shown = |member: &&Member| show::server(&upstream, member);
+    let servers: Vec<Value> = members.iter().map(shown).collect();
     Ok(json!({
         "upstream": &*upstream.settings.name,
         "servers": servers,

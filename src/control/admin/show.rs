@@ -77,12 +77,13 @@ pub(super) fn config<B>(admin: &Admin, request: &Request<B>) -> Response<Body> {
 }
 
 /// A server of an upstream.
-pub(super) fn server(member: &Member) -> Value {
+pub(super) fn server(upstream: &Upstream, member: &Member) -> Value {
     let server = &member.server;
     json!({
         "address": &*server.label,
         "state": server.overrides.word(),
         "up": server.is_up(),
+        "checked": upstream.settings.health_check.is_some(),
         "weight": member.weight(),
         "websockets": server.websockets(),
         "connections": server.load(),
@@ -107,7 +108,8 @@ fn in_file_order(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Upstream>> {
 }
 
 fn of_upstream(upstream: &Upstream) -> Value {
-    let servers: Vec<Value> = upstream.members().iter().map(server).collect();
+    let members = upstream.members();
+    let servers: Vec<Value> = (members.iter().map(|member| server(upstream, member))).collect();
     json!({ "name": &*upstream.settings.name, "servers": servers })
 }
 

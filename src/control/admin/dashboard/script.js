@@ -283,7 +283,8 @@ function makeServer() {
 
 function showServer(row, upstream, server, most, fair) {
   const [grade, word] = !server.up ? ["bad", "down"] : server.ejected ? ["warn", "ejected"]
-    : server.state === "drain" ? ["calm", "drained"] : ["good", server.backup ? "up, backup" : "up"];
+    : server.state === "drain" ? ["calm", "drained"] : server.checked ? ["good", server.backup ? "up, backup" : "up"]
+    : ["calm", server.backup ? "unchecked, backup" : "unchecked"];
   const [name, bar, live, button] = row.children;
   say(name.firstChild, server.address);
   const failures = server.failures ? `, ${count(server.failures, "failed attempt")}` : "";
