@@ -75,7 +75,7 @@ fn check_binds(root: &Root, beginning: &Place, errors: &mut Errors) {
         let example = r#"write [listener.public] with bind = "0.0.0.0:8080""#;
         errors.push(Problem::at(beginning, "listener", "there is none").instead(example));
     }
-    let mut seen = HashMap::new();
+    let mut seen: Vec<&Placed<Endpoint>> = Vec::new();
     let listeners = root.listeners.iter().flat_map(|named| {
         let key = format!("listener.{}.bind", named.name);
         named
@@ -93,21 +93,28 @@ fn check_binds(root: &Root, beginning: &Place, errors: &mut Errors) {
         .chain(admin)
         .filter(|(_, bind)| !is_any_port(&bind.value))
     {
-        match seen.entry(&bind.value) {
-            Entry::Vacant(first) => {
-                first.insert(&bind.place);
-            }
-            Entry::Occupied(first) => errors.push(
+        match seen.iter().find(|it| overlap(&it.value, &bind.value)) {
+            None => seen.push(bind),
+            Some(first) => errors.push(
                 Problem::at(
                     &bind.place,
                     &key,
-                    format!("is already taken at {}", first.get()),
+                    format!("is already taken at {}", first.place),
                 )
                 .value(bind.place.quote())
                 .instead("write another address or port"),
             ),
         }
     }
+}
+
+/// Whether the kernel refuses the second of them: `0.0.0.0` is every address.
+fn overlap(first: &Endpoint, second: &Endpoint) -> bool {
+    let (Endpoint::Tcp(a), Endpoint::Tcp(b)) = (first, second) else {
+        return first == second;
+    };
+    let is_wide = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && (a.ip() == b.ip() || (is_wide && a.is_ipv4() == b.is_ipv4()))
 }
 
 /// The kernel chooses a port, another one each time.
