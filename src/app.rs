@@ -34,7 +34,7 @@ use crate::runtime::sd_notify::ServiceManager;
 use crate::runtime::signals::{Order, Signals};
 use crate::runtime::workers::Workers;
 use crate::state::Shared;
-use crate::state::server::Servers;
+use crate::state::servers::Servers;
 use crate::telemetry::Metrics;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::log::LogControl;

@@ -13,7 +13,7 @@ use crate::config::model::{AccessLog, ServerAddress};
 use crate::config::{Config, Errors};
 use crate::state::Snapshot;
 use crate::state::backend_tls::BackendTls;
-use crate::state::server::Servers;
+use crate::state::servers::Servers;
 use crate::state::snapshot::{Credentials, TlsConfigs};
 use crate::telemetry::Metrics;
 use crate::telemetry::access::Sink;

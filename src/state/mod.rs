@@ -7,6 +7,7 @@ pub mod overrides;
 pub mod registry;
 pub mod route;
 pub mod server;
+pub mod servers;
 pub mod shared;
 pub mod snapshot;
 pub mod tap;

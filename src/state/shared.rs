@@ -11,7 +11,7 @@ use crate::telemetry::access::AccessLog;
 
 use super::Snapshot;
 use super::registry::Registry;
-use super::server::Servers;
+use super::servers::Servers;
 use super::tls_handshakes::TlsHandshakes;
 
 /// What workers and control plane share.

@@ -15,7 +15,7 @@ use crate::telemetry::Metrics;
 
 use super::backend_tls::BackendTls;
 use super::route::{Route, RouteFigures};
-use super::server::Servers;
+use super::servers::Servers;
 use super::upstream::Upstream;
 
 /// One generation of the configuration.

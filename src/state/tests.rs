@@ -22,7 +22,8 @@ use crate::telemetry::Metrics;
 use super::dispatcher::Waiting;
 use super::registry::Registry;
 use super::route::{Route, RouteFigures};
-use super::server::{Phase, Server, Servers};
+use super::server::{Phase, Server};
+use super::servers::Servers;
 use super::upstream::{Pick, PickRequest, Upstream};
 
 type Outcome = Result<Pick, Unavailable>;

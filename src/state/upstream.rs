@@ -17,7 +17,8 @@ use crate::logic::request::ClientKey;
 
 use super::backend_tls::{BackendTls, ServerTls, name_of};
 use super::dispatcher::{Dispatcher, Waiting};
-use super::server::{Handshake, Phase, Server, ServerKey, Servers, Ticket};
+use super::server::{Handshake, Phase, Server, ServerKey, Ticket};
+use super::servers::Servers;
 
 /// An upstream of a snapshot.
 pub struct Upstream {

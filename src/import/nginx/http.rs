@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::directives;
 use super::listener::{self, Listener};
-use super::location::{Hosts, Routes};
 use super::read::Directive;
+use super::routes::{Hosts, Routes};
 use super::scope::Scope;
 use super::site::Site;
 use super::upstream;

@@ -6,6 +6,8 @@ pub mod http;
 pub mod listener;
 pub mod location;
 pub mod read;
+pub mod route_settings;
+pub mod routes;
 pub mod scope;
 pub mod site;
 pub mod target;
