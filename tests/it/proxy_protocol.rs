@@ -144,6 +144,7 @@ fn who_speaks_for_itself_keeps_its_own_address() {
         binary(0x20, 0x11, &ADDRESSES),
         binary(0x21, 0x00, b""),
         binary(0x21, 0x31, &[0; 216]),
+        binary(0x21, 0x12, &ADDRESSES),
     ];
     for (number, header) in headers.iter().enumerate() {
         assert_eq!(proxy.send(upgrade(header)).status, 403);
@@ -173,7 +174,7 @@ fn lies() -> Vec<Vec<u8>> {
         (0x11, 0x11),
         (0x31, 0x11),
         (0x22, 0x11),
-        (0x21, 0x12),
+        (0x21, 0x13),
         (0x21, 0x41),
     ] {
         lies.push(binary(command, family, &ADDRESSES));

@@ -50,8 +50,8 @@ pub enum Violation {
     /// Neither version 2, nor LOCAL or PROXY.
     #[error("unknown version or command")]
     Command,
-    /// Not of a stream, or of an unknown family.
-    #[error("unsupported family or transport")]
+    /// Of an unknown family or transport.
+    #[error("unknown family or transport")]
     Family,
     /// The addresses or the TLVs end behind the header's own end.
     #[error("length does not fit the content")]

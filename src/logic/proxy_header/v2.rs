@@ -21,6 +21,9 @@ const UNSPECIFIED: u8 = 0x00;
 const TCP4: u8 = 0x11;
 const TCP6: u8 = 0x21;
 const UNIX_STREAM: u8 = 0x31;
+const UDP4: u8 = 0x12;
+const UDP6: u8 = 0x22;
+const UNIX_DATAGRAM: u8 = 0x32;
 
 /// Reads a header that begins with the signature.
 pub(super) fn read(bytes: &[u8]) -> Result<Opening, Violation> {
@@ -85,8 +88,8 @@ fn addresses(Ends { peer, local }: Ends) -> Vec<u8> {
 /// Whom a PROXY header speaks of.
 fn ends(family: u8, content: &[u8]) -> Result<Option<Ends>, Violation> {
     let (ends, tlvs) = match family {
-        // Section 2.2: the sender does not know, so the connection is its own.
-        UNSPECIFIED => return Ok(None),
+        // Section 2.2: the connection's own, where the sender does not know, or speaks of datagrams.
+        UNSPECIFIED | UDP4 | UDP6 | UNIX_DATAGRAM => return Ok(None),
         TCP4 => address_pair::<4, Ipv4Addr>(content).ok_or(Violation::Length)?,
         TCP6 => address_pair::<16, Ipv6Addr>(content).ok_or(Violation::Length)?,
         UNIX_STREAM => (None, content.get(UNIX_BYTES..).ok_or(Violation::Length)?),
@@ -157,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn who_speaks_for_itself_or_for_a_unix_socket_names_nobody() {
+    fn who_speaks_for_itself_for_a_unix_socket_or_for_datagrams_names_nobody() {
         for (command, family, content) in [
             (LOCAL, UNSPECIFIED, vec![]),
             (LOCAL, TCP4, V4.to_vec()),
@@ -165,6 +168,9 @@ mod tests {
             (PROXY, UNSPECIFIED, vec![]),
             (PROXY, UNSPECIFIED, vec![1, 2]),
             (PROXY, UNIX_STREAM, vec![0; UNIX_BYTES]),
+            (PROXY, UDP4, V4.to_vec()),
+            (PROXY, UDP6, vec![0; 36]),
+            (PROXY, UNIX_DATAGRAM, vec![0; UNIX_BYTES]),
         ] {
             assert_eq!(header(command, family, &content), named(None, &content));
         }
@@ -179,7 +185,7 @@ mod tests {
                 "{command:x}"
             );
         }
-        for family in [0x01, 0x10, 0x12, 0x13, 0x22, 0x32, 0x41, 0xff] {
+        for family in [0x01, 0x10, 0x13, 0x20, 0x23, 0x33, 0x41, 0xff] {
             assert_eq!(
                 header(PROXY, family, &[0; 300]),
                 Err(Violation::Family),
