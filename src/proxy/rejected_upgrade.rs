@@ -1,23 +1,18 @@
 //! A backend's ordinary response to an upgrade request, forwarded to the client as it comes.
 //! The backend's connection ends with it: one whose upgrade was refused is never used again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::logic::refusal::BackendFault;
 use crate::logic::request::body::{Body, Step};
 use crate::logic::request::to_client::write_response;
 use crate::logic::request::{Framing, Request};
 
-use crate::state::server::Phase;
-use crate::state::upstream::Upstream;
-
-use super::access_log::RequestLog;
-use super::attempt::{Reached, failed};
+use super::attempt::Reached;
 use super::connection::ClientConnection;
-use super::exchange::{Next, refuse};
+use super::exchange::Next;
 use super::upgrade_attempt::UpgradeResponse;
 
 /// Longest silence inside the answer's body.
@@ -28,23 +23,10 @@ const READ_BYTES: usize = 16 * 1024;
 /// Forwards the response.
 pub async fn forward_response(
     mut client: ClientConnection,
-    log: RequestLog,
     request: &Request,
-    upstream: &Upstream,
+    framing: Framing,
     reached: Reached<UpgradeResponse>,
 ) -> Next {
-    let server = reached.ticket.server();
-    let framing = match Framing::of_response(&reached.answer.head, request.method()) {
-        Ok(framing) => framing,
-        Err(fault) => {
-            failed(upstream, server, Phase::Handshake);
-            let refusal = BackendFault::Head(fault).into();
-            return refuse(client, log, &refusal, Some(request)).await;
-        }
-    };
-    // It refused the upgrade in order: no failure in a row.
-    server.succeeded(Instant::now());
-    log.passed(reached.answer.head.status());
     let closes = !request.keeps_alive() || framing == Framing::UntilClose;
     let mut head = Vec::with_capacity(512);
     write_response(&reached.answer.head, framing, closes, &mut head);

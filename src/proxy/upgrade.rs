@@ -7,8 +7,8 @@ use tokio::select;
 
 use crate::logic::reason::EndReason;
 use crate::logic::refusal::{BackendFault, Refusal};
-use crate::logic::request::Outbound;
 use crate::logic::request::to_client::write_switching;
+use crate::logic::request::{Framing, Outbound};
 use crate::logic::websocket::handshake::{Agreed, Offer, verify};
 use crate::logic::websocket::{Extensions, Session};
 use crate::state::route::RoutePlace;
@@ -56,10 +56,26 @@ impl RoutedRequest {
         if reached.answer.head.status() == 101 {
             return self.switch(offer, client, place, reached).await;
         }
-        self.route.figures.handshake(reached.answer.head.status());
-        self.trace.answered(reached.answer.head.status());
-        let forwarding = forward_response(client, self.log, &self.request, &self.upstream, reached);
-        Box::pin(forwarding).await
+        Box::pin(self.reject(client, reached)).await
+    }
+
+    /// Forwards the rejection of an upgrade, if it can be told where it ends.
+    async fn reject(mut self, client: ClientConnection, reached: Reached<UpgradeResponse>) -> Next {
+        let head = &reached.answer.head;
+        let framing = match Framing::of_response(head, self.request.method()) {
+            Ok(framing) => framing,
+            Err(fault) => {
+                failed(&self.upstream, reached.ticket.server(), Phase::Handshake);
+                let refusal = BackendFault::Head(fault).into();
+                return self.turn_away(client, &refusal).await;
+            }
+        };
+        // It refused the upgrade in order: no failure in a row.
+        reached.ticket.server().succeeded(Instant::now());
+        self.route.figures.handshake(head.status());
+        self.trace.answered(head.status());
+        self.log.passed(head.status());
+        forward_response(client, &self.request, framing, reached).await
     }
 
     async fn reach_server(

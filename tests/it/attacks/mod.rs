@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Echo, Setup, Tidegate};
 
+mod books;
 mod clients;
 mod machine;
 mod secure;
@@ -28,7 +29,8 @@ impl Calm {
         let setup = setup
             .clone()
             .route_before("name = \"calm\"\npath = \"/calm\"\nupstream = \"calm\"")
-            .with("upstream.calm", &format!("servers = [\"{echo}\"]"));
+            .with("upstream.calm", &format!("servers = [\"{echo}\"]"))
+            .with("log", &format!("access = \"{}\"", books::ACCESS_LOG));
         let proxy = Tidegate::start(&setup);
         proxy.websocket("/calm").close();
         proxy.wait_for_metric("tidegate_connections", &[], 0.0);
@@ -43,8 +45,9 @@ impl Calm {
     }
 
     /// Nothing is left of the attack: a good client is served at once, nobody is connected,
-    /// descriptors, threads and memory are what they were. That nothing panicked and nobody died
-    /// is seen when the proxy is dropped.
+    /// descriptors, threads and memory are what they were, and each end and each answer has its
+    /// line and is counted once. That nothing panicked and nobody died is seen when the proxy is
+    /// dropped.
     #[track_caller]
     fn returns(&self, proxy: &Tidegate) {
         let begun = Instant::now();
@@ -71,6 +74,7 @@ impl Calm {
         let grown = process.memory_kib().saturating_sub(self.memory_kib);
         assert!(grown < MOST_GROWTH_KIB, "{grown} KiB more than before");
         assert!(self.echo.accepted() > 0);
+        books::agree(proxy);
     }
 }
 

@@ -79,6 +79,21 @@ fn compression_that_was_not_offered_so_is_no_agreement() {
 }
 
 #[test]
+fn an_ambiguous_answer_to_an_upgrade_is_a_502_for_the_client_the_log_and_the_metrics() {
+    for line in [
+        "Content-Length: 5\r\nContent-Length: 6",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: gzip",
+    ] {
+        let backend = Backend::answering(format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\nhello"));
+        let (proxy, calm) = Calm::before(&Setup::to(&[&backend]));
+        let answer = proxy.send(Request::upgrade().bytes());
+        assert_eq!(answer.status, 502, "{line}: {answer:?}");
+        calm.returns(&proxy);
+    }
+}
+
+#[test]
 fn a_tunnel_stays_up_when_the_101_comes_before_the_request_is_quite_over() {
     let echo = Echo::start();
     let (proxy, calm) = Calm::before(&Setup::to(&[&echo]));

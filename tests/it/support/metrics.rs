@@ -1,5 +1,7 @@
 //! Prometheus text, read back.
 
+use std::collections::BTreeMap;
+
 /// One scrape.
 #[derive(Clone, Debug)]
 pub struct Metrics(Vec<Sample>);
@@ -32,6 +34,23 @@ impl Metrics {
         self.matching(family, labels)
             .map(|sample| sample.value)
             .sum()
+    }
+
+    /// A family of counters summed up by the values of these labels.
+    pub fn sums_by<const N: usize>(
+        &self,
+        family: &str,
+        labels: [&str; N],
+    ) -> BTreeMap<[String; N], f64> {
+        let mut sums = BTreeMap::new();
+        for sample in self.matching(family, &[]) {
+            let values = labels.map(|label| {
+                let value = sample.labels.iter().find(|(name, _)| name == label);
+                value.map(|(_, value)| value.clone()).unwrap_or_default()
+            });
+            *sums.entry(values).or_default() += sample.value;
+        }
+        sums
     }
 
     /// Whether the family has a sample with these labels.
