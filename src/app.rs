@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use rustls::server::ProducesTickets;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -16,7 +17,7 @@ use crate::config::defaults::MAX_WORKERS;
 use crate::control::admin::{self, Admin, Tails, Token, Watchers};
 use crate::control::drain::Drains;
 use crate::control::history::History;
-use crate::control::listeners::Listeners;
+use crate::control::listeners::{Bound, Listeners};
 use crate::control::otlp::Exporter;
 use crate::control::overrides;
 use crate::control::prepare::{access_log, prepare};
@@ -36,7 +37,7 @@ use crate::runtime::workers::Workers;
 use crate::state::Shared;
 use crate::state::servers::Servers;
 use crate::telemetry::Metrics;
-use crate::telemetry::access::AccessLog;
+use crate::telemetry::access::{AccessLog, WriterThread};
 use crate::telemetry::log::LogControl;
 use crate::telemetry::trace::Tracer;
 use crate::tls;
@@ -165,69 +166,40 @@ async fn build(
     let descriptors = descriptors::raise_limit();
     let count = worker_count(&config);
     let metrics = Metrics::new(count)?;
-    let sink = access_log(&config).map_err(Refused::from)?;
-    let (access, access_thread) = AccessLog::start(sink, metrics.access_log_dropped.clone())?;
-    let servers = Servers::new(metrics.clone());
     let ticketer = tls::ticketer()?;
-    let snapshot = prepare(config, None, &ticketer, &metrics, &servers).await?;
-    let config = Arc::clone(&snapshot.config);
-    let shared = Arc::new(Shared::new(
-        metrics.clone(),
-        access,
-        servers,
-        snapshot,
-        count,
-    ));
+    let (shared, access_thread) = share(config, count, &ticketer, metrics.clone()).await?;
+    let config = Arc::clone(&shared.snapshot().config);
 
     let room = room(&config, descriptors);
     let capacity = Capacity::new(room);
     let (tracer, exporter) = tracing(&config, &shared).unzip();
     let workers = Arc::new(start_workers(count, &shared, tracer.as_ref())?);
     let listeners = Listeners::new(sockets, Arc::clone(&workers), capacity.clone(), metrics);
-    let drains = Drains::new(&shared);
     let (reload, reload_requests) = mpsc::channel(RELOAD_QUEUE);
-    let reload_log = ReloadLog::default();
     let mut reloader = Reloader {
         source,
         shared: Arc::clone(&shared),
         listeners,
         ticketer,
-        drains: drains.clone(),
-        reload_log: reload_log.clone(),
+        drains: Drains::new(&shared),
+        reload_log: ReloadLog::default(),
         log,
         capacity: capacity.clone(),
         descriptors,
         tending: JoinSet::new(),
         watching: JoinSet::new(),
-        requests: reload.clone(),
+        requests: reload,
     };
     let bound = reloader.listeners.bind(&config).map_err(Refused::from)?;
     let token = token(&config)?;
     let admin_socket = admin_socket(&config, &reloader.listeners)?;
     if let Some(predecessor) = predecessor {
         // Everything that can fail is done, and nothing is accepted that a failure could lose.
-        let kept = predecessor.permission().await;
-        let kept = kept.map_err(StartError::Predecessor)?;
-        overrides::adopt(&kept, &shared.snapshot(), Instant::now());
+        take_over(predecessor, &shared).await?;
     }
-    reloader.start(bound);
-    match predecessor {
-        Some(_) => reloader.listeners.own_inherited(),
-        None => reloader.listeners.warn_of_unused(),
-    }
+    listen(&mut reloader, bound, predecessor.is_some());
     let (upgrades, upgrade_requests) = Upgrades::new();
-    let admin = Admin {
-        shared: Arc::clone(&shared),
-        token,
-        reload,
-        upgrades: upgrades.clone(),
-        drains,
-        history: History::begin(&shared),
-        reload_log,
-        watchers: Watchers::default(),
-        tails: Tails::default(),
-        is_local: is_local(&config),
-    };
+    let admin = admin(&config, token, &reloader, upgrades.clone());
     let admin = admin_socket
         .map(|offer| start_admin(offer, admin))
         .transpose()?;
@@ -238,12 +210,11 @@ async fn build(
         version = env!("CARGO_PKG_VERSION"),
         "ready"
     );
-    let manager = ServiceManager::watched(&workers);
     Ok(Process {
         shared,
+        manager: ServiceManager::watched(&workers),
         workers,
         capacity,
-        manager,
         reloader,
         reload_requests,
         program,
@@ -253,6 +224,38 @@ async fn build(
         access_thread,
         exporter,
     })
+}
+
+/// What both planes share, and the thread that writes the access log.
+async fn share(
+    config: Config,
+    workers: usize,
+    ticketer: &Arc<dyn ProducesTickets>,
+    metrics: Metrics,
+) -> Result<(Arc<Shared>, WriterThread), StartError> {
+    let sink = access_log(&config).map_err(Refused::from)?;
+    let (access, access_thread) = AccessLog::start(sink, metrics.access_log_dropped.clone())?;
+    let servers = Servers::new(metrics.clone());
+    let snapshot = prepare(config, None, ticketer, &metrics, &servers).await?;
+    let shared = Shared::new(metrics, access, servers, snapshot, workers);
+    Ok((Arc::new(shared), access_thread))
+}
+
+/// Waits until the predecessor lets go, and keeps what was ordered there.
+async fn take_over(predecessor: &Predecessor, shared: &Shared) -> Result<(), StartError> {
+    let kept = predecessor.permission().await;
+    let kept = kept.map_err(StartError::Predecessor)?;
+    overrides::adopt(&kept, &shared.snapshot(), Instant::now());
+    Ok(())
+}
+
+/// Begins to accept; what was inherited is this process's own where it was handed over.
+fn listen(reloader: &mut Reloader, bound: Bound, is_successor: bool) {
+    reloader.start(bound);
+    match is_successor {
+        true => reloader.listeners.own_inherited(),
+        false => reloader.listeners.warn_of_unused(),
+    }
 }
 
 fn addresses(process: &Process) -> Addresses {
@@ -346,6 +349,26 @@ fn admin_socket(config: &Config, listeners: &Listeners) -> Result<Option<Offer>,
         bind: bind.to_string(),
         socket,
     }))
+}
+
+fn admin(
+    config: &Config,
+    token: Option<Arc<Token>>,
+    reloader: &Reloader,
+    upgrades: Upgrades,
+) -> Admin {
+    Admin {
+        shared: Arc::clone(&reloader.shared),
+        token,
+        reload: reloader.requests.clone(),
+        upgrades,
+        drains: reloader.drains.clone(),
+        history: History::begin(&reloader.shared),
+        reload_log: reloader.reload_log.clone(),
+        watchers: Watchers::default(),
+        tails: Tails::default(),
+        is_local: is_local(config),
+    }
 }
 
 fn start_admin(offer: Offer, admin: Admin) -> Result<AdminAddress, StartError> {

@@ -63,45 +63,40 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
     trace.step("route");
     let admitted = admit(&route, &mut request, &caller);
     trace.step("auth");
-    if let Ok((_, identity)) = &admitted {
-        log.identified(identity);
-    }
-    match (&route.upstream, admitted) {
-        (_, Err(refusal)) => {
+    let (offer, identity) = match admitted {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
             trace.answered(refusal.status());
             count(&route, &request, refusal.status(), received);
-            Box::pin(refuse(client, log, &refusal, Some(&request))).await
+            return Box::pin(refuse(client, log, &refusal, Some(&request))).await;
         }
-        (Some(upstream), Ok((offer, identity))) => {
-            let routed = RoutedRequest {
-                context: context.clone(),
-                upstream: Arc::clone(upstream),
-                port: client.port(),
-                ends: client.on_behalf_of(&caller),
-                request,
-                route,
-                caller,
-                proof: client.proof.clone(),
-                identity,
-                received,
-                log,
-                trace,
-            };
-            // An exchange's state is large and short-lived.
-            match offer {
-                Some(offer) => Box::pin(routed.upgrade(offer, client)).await,
-                None => Box::pin(routed.forward(client)).await,
-            }
-        }
-        (None, Ok(_)) => {
-            let answer = route.settings.own_answer(&request);
-            // A route without an upstream has an answer of its own.
-            let answer = answer.unwrap_or_else(|| Refusal::Internal.answer());
-            trace.answered(answer.status());
-            count(&route, &request, answer.status(), received);
-            log.answered(answer.status());
-            Box::pin(conclude(client, answer, Some(&request))).await
-        }
+    };
+    log.identified(&identity);
+    let Some(upstream) = &route.upstream else {
+        let answer = own_answer(&route, &request);
+        trace.answered(answer.status());
+        count(&route, &request, answer.status(), received);
+        log.answered(answer.status());
+        return Box::pin(conclude(client, answer, Some(&request))).await;
+    };
+    let routed = RoutedRequest {
+        context: context.clone(),
+        upstream: Arc::clone(upstream),
+        port: client.port(),
+        ends: client.on_behalf_of(&caller),
+        request,
+        route,
+        caller,
+        proof: client.proof.clone(),
+        identity,
+        received,
+        log,
+        trace,
+    };
+    // An exchange's state is large and short-lived.
+    match offer {
+        Some(offer) => Box::pin(routed.upgrade(offer, client)).await,
+        None => Box::pin(routed.forward(client)).await,
     }
 }
 
@@ -115,6 +110,13 @@ fn admit(
     let method = route.auth.as_deref();
     let identity = identify(method, request, offer.as_mut(), unix_time())?;
     Ok((offer, identity))
+}
+
+/// The answer of a route that has no upstream.
+fn own_answer(route: &Route, request: &Request) -> Answer {
+    let answer = route.settings.own_answer(request);
+    // The model has no route without either.
+    answer.unwrap_or_else(|| Refusal::Internal.answer())
 }
 
 /// Since the epoch. A clock that stands before it would make every token good for ever.
