@@ -56,7 +56,7 @@ const OWN_FIELDS: [&str; 9] = [
     "content-length",
 ];
 
-macro_rules! beside {
+macro_rules! parity {
     ($($name:ident: $file:literal, $shares:expr;)*) => {$(
         #[test]
         fn $name() {
@@ -76,7 +76,7 @@ enum Shares {
     Bound,
 }
 
-beside! {
+parity! {
     the_guide_of_nginx_serves_alike: "guide.conf", Shares::Alike;
     weights_of_nginx_give_the_same_shares: "weights.conf", Shares::Alike;
     least_conn_of_nginx_serves_alike: "least-conn.conf", Shares::Near;
@@ -116,7 +116,7 @@ struct Outcome {
 fn compare(file: &str, shares: Shares) {
     let servers = ['A', 'B', 'C'].map(|letter| (letter, server(letter)));
     let refusing = Backend::refusing();
-    let text = fs::read_to_string(root().join("tests/import/beside").join(file)).unwrap();
+    let text = fs::read_to_string(root().join("tests/import/parity").join(file)).unwrap();
     let text = servers.iter().fold(text, |text, (letter, server)| {
         text.replace(
             &format!("SERVER_{letter}"),
