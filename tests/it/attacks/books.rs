@@ -16,7 +16,7 @@ pub const ACCESS_LOG: &str = "access.log";
 type Book = BTreeMap<Vec<String>, f64>;
 
 /// Refused before there was a request to tell of.
-const UNLOGGED: [&str; 3] = ["overloaded", "tls", "tls_busy"];
+const UNLOGGED: [&str; 4] = ["not_tls", "overloaded", "tls", "tls_busy"];
 /// What a metric calls a client that left before its answer.
 const LEFT: u64 = 499;
 

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::wait::wait_until;
 use crate::support::{Echo, Setup, Tidegate};
 
 mod books;
@@ -11,6 +12,9 @@ mod machine;
 mod secure;
 mod servers;
 
+/// Of every [`Setup`] here.
+const WORKERS: usize = 2;
+
 /// How soon a good client must be served after any attack.
 const PROMPT: Duration = Duration::from_secs(5);
 
@@ -18,7 +22,6 @@ const PROMPT: Duration = Duration::from_secs(5);
 struct Calm {
     echo: Echo,
     descriptors: usize,
-    workers: usize,
     memory_kib: usize,
 }
 
@@ -35,10 +38,11 @@ impl Calm {
         proxy.websocket("/calm").close();
         proxy.wait_for_metric("tidegate_connections", &[], 0.0);
         let process = proxy.process();
+        // Each has its name from itself, a moment after it began.
+        wait_until("both workers", || process.workers() == WORKERS);
         let calm = Self {
             echo,
             descriptors: process.descriptors(),
-            workers: process.workers(),
             memory_kib: process.memory_kib(),
         };
         (proxy, calm)
@@ -67,10 +71,10 @@ impl Calm {
         }
         let process = proxy.process();
         // A scrape has a descriptor of its own while it lasts.
-        crate::support::wait::wait_until("the descriptors of before", || {
+        wait_until("the descriptors of before", || {
             process.descriptors() <= self.descriptors + 1
         });
-        assert_eq!(process.workers(), self.workers);
+        assert_eq!(process.workers(), WORKERS);
         let grown = process.memory_kib().saturating_sub(self.memory_kib);
         assert!(grown < MOST_GROWTH_KIB, "{grown} KiB more than before");
         assert!(self.echo.accepted() > 0);
