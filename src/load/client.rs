@@ -177,12 +177,12 @@ impl Client {
         context: &mut Context,
     ) -> Result<(), Fault> {
         const MOST_BACKLOG_BYTES: usize = 16 * 1024 * 1024;
-        if self.link.backlog() > MOST_BACKLOG_BYTES {
-            context.tally.faults(Fault::Unsent, u64::from(count));
-            return Ok(());
-        }
         context.write_buffer.clear();
-        for _ in 0..count {
+        for sent in 0..count {
+            if self.link.backlog() + context.write_buffer.len() > MOST_BACKLOG_BYTES {
+                context.tally.faults(Fault::Unsent, u64::from(count - sent));
+                break;
+            }
             self.exchange.append_message(due, context);
         }
         self.link.send(&context.write_buffer)
@@ -248,6 +248,7 @@ impl Client {
         }
         self.answer()?;
         match (ended, self.is_closed()) {
+            (true, false) if self.is_opening() => Err(Fault::Unanswered),
             (true, false) => Err(Fault::EndedEarly),
             (true, true) => Ok(News::Closed),
             _ if opened => Ok(News::Opened),

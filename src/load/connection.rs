@@ -95,22 +95,26 @@ impl Connection {
 
     /// Sends what was kept, as far as the peer takes it.
     pub(super) fn flush(&mut self) -> Result<(), Fault> {
-        if let Some(tls) = &mut self.tls {
-            while tls.wants_write() {
-                match tls.write_tls(&mut self.socket) {
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            return Ok(());
-        }
         if !self.unsent.is_empty() {
             let written = write(&mut self.socket, &self.unsent)?;
             self.unsent.drain(..written);
             if self.unsent.is_empty() {
                 self.unsent = Vec::new();
             }
+        }
+        let Some(tls) = &mut self.tls else {
+            return Ok(());
+        };
+        while self.unsent.is_empty() && tls.wants_write() {
+            match tls.write_tls(&mut self.socket) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // rustls does not say how much it holds; what is held here is counted.
+        while tls.wants_write() {
+            tls.write_tls(&mut self.unsent)?;
         }
         Ok(())
     }

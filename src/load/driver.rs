@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::Release};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -20,9 +20,9 @@ use super::schedule::Schedule;
 use super::tally::Tally;
 
 /// How long a connection may take to open.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+pub const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the last echoes and the answers to Closes may take.
-pub(super) const END_TIMEOUT: Duration = Duration::from_secs(5);
+pub const END_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_BUFFER_BYTES: usize = 256 * 1024;
 
 /// What the threads of a round tell the one that watches them, and it them.
@@ -32,6 +32,8 @@ pub(super) struct Shared {
     pub(super) start: AtomicU64,
     /// Threads that are done with opening.
     pub(super) prepared: AtomicU64,
+    /// Whether it ends before its time.
+    pub(super) cut: AtomicBool,
     /// Whether the books have been read, and connections may go.
     pub(super) booked: AtomicBool,
     /// How often threads have brought their connections back, all together.
@@ -39,6 +41,15 @@ pub(super) struct Shared {
     pub(super) opened: AtomicU64,
     pub(super) messages: AtomicU64,
     pub(super) faults: AtomicU64,
+}
+
+impl Shared {
+    /// Lets threads that wait for others end.
+    pub(super) fn call_off(&self) {
+        self.cut.store(true, Relaxed);
+        self.start.store(1, Relaxed);
+        self.booked.store(true, Relaxed);
+    }
 }
 
 /// What one thread is to do.
@@ -91,11 +102,13 @@ impl<'a> Driver<'a> {
             let openings = driver.openings(driver.now());
             driver.open_share(openings)?;
         }
-        driver.job.shared.prepared.fetch_add(1, Relaxed);
+        driver.job.shared.prepared.fetch_add(1, Release);
         let span = driver.await_start()?;
-        let before = Needs::now(&driver.context.tally);
-        driver.job.plan.mode.run(&mut driver, span)?;
-        driver.note_needs(before, span);
+        if !driver.is_cut() {
+            let before = Needs::now(&driver.context.tally);
+            driver.job.plan.mode.run(&mut driver, span)?;
+            driver.note_needs(before, span);
+        }
         driver.await_echoes()?;
         driver.await_books()?;
         match driver.job.plan.mode {
@@ -135,6 +148,15 @@ impl<'a> Driver<'a> {
 
     pub(super) fn now(&self) -> Nanos {
         self.context.clock.now()
+    }
+
+    /// Whether the load goes on: until then, unless it is cut short.
+    pub(super) fn goes_on(&self, until: Nanos) -> bool {
+        !self.is_cut() && self.now() < until
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.job.shared.cut.load(Relaxed)
     }
 
     /// This thread's moments, so many a second over all threads.
@@ -192,11 +214,17 @@ impl<'a> Driver<'a> {
     }
 
     /// Keeps so many messages under way on each open connection until then.
-    pub(super) fn keep_in_flight(&mut self, count: u32, until: Nanos) {
+    pub(super) fn keep_in_flight(&mut self, count: u32, until: Nanos) -> io::Result<()> {
         self.context.refill_until = until;
         for slot in self.open_slots() {
             self.send(slot, count, self.now());
         }
+        while self.goes_on(until) {
+            let news = self.turn(until)?;
+            self.recycle(news);
+        }
+        self.context.refill_until = 0;
+        Ok(())
     }
 
     /// Sends so many messages to the client in this slot.
@@ -245,13 +273,18 @@ impl<'a> Driver<'a> {
         self.live as u64
     }
 
-    /// Opens this thread's part of all connections, and waits until each is open or has failed.
+    /// Opens this thread's part of all connections, and waits until each is open or has failed;
+    /// gives up those that are opening when the load is cut short.
     pub(super) fn open_share(&mut self, mut openings: Schedule) -> io::Result<()> {
         /// Opened between two looks at what has come in.
         const BATCH: usize = 64;
         let share = self.share();
         let mut started = 0;
         while started < share || !self.opening.is_empty() {
+            if self.is_cut() {
+                self.forget_opening();
+                return Ok(());
+            }
             for _ in 0..BATCH {
                 if started < share
                     && let Some(due) = openings.take(self.now())
@@ -282,6 +315,15 @@ impl<'a> Driver<'a> {
             && let Err(fault) = client.close()
         {
             self.fail(slot, fault);
+        }
+    }
+
+    /// Lets go of connections that are not open yet.
+    pub(super) fn forget_opening(&mut self) {
+        for (_, slot, number) in std::mem::take(&mut self.opening) {
+            if self.is_opening(slot, number) {
+                self.dismiss(slot);
+            }
         }
     }
 
@@ -319,7 +361,7 @@ impl<'a> Driver<'a> {
         let (shared, threads) = (self.job.shared, self.job.plan.threads);
         let mine = shared.recoveries.fetch_add(1, Relaxed);
         let all = (mine / threads + 1) * threads;
-        while shared.recoveries.load(Relaxed) < all && self.now() < until {
+        while shared.recoveries.load(Relaxed) < all && self.goes_on(until) {
             let news = self.turn(self.now() + nanos(STEP))?;
             self.recycle(news);
         }
@@ -391,15 +433,13 @@ impl<'a> Driver<'a> {
             let news = self.turn(deadline)?;
             self.recycle(news);
         }
-        let unanswered = self
-            .clients
-            .iter()
-            .flatten()
-            .filter(|client| !client.is_closed())
-            .count();
-        self.context
-            .tally
-            .faults(Fault::CloseTimeout, unanswered as u64);
+        for client in self.clients.iter().flatten() {
+            if client.is_opening() {
+                self.context.tally.fault(Fault::OpenTimeout);
+            } else if !client.is_closed() {
+                self.context.tally.fault(Fault::CloseTimeout);
+            }
+        }
         self.tell();
         Ok(())
     }
@@ -436,9 +476,7 @@ impl<'a> Driver<'a> {
     /// Forgets those that have opened, fails those that have not in time.
     fn give_up_on_the_slow(&mut self) {
         while let Some(&(deadline, slot, number)) = self.opening.front() {
-            let still_opening = self.clients[slot]
-                .as_ref()
-                .is_some_and(|client| client.number() == number && client.is_opening());
+            let still_opening = self.is_opening(slot, number);
             if still_opening && self.now() < deadline {
                 return;
             }
@@ -447,6 +485,11 @@ impl<'a> Driver<'a> {
                 self.fail(slot, Fault::OpenTimeout);
             }
         }
+    }
+
+    fn is_opening(&self, slot: usize, number: u64) -> bool {
+        let client = self.clients[slot].as_ref();
+        client.is_some_and(|client| client.number() == number && client.is_opening())
     }
 
     fn tell(&mut self) {

@@ -26,6 +26,8 @@ pub enum Fault {
     Status(u16),
     /// The answer to the handshake was not a right 101.
     BadHandshake,
+    /// The server ended the stream without an answer to the handshake.
+    Unanswered,
     /// Not open in time.
     OpenTimeout,
     /// A frame broke RFC 6455.
@@ -63,6 +65,7 @@ impl fmt::Display for Fault {
             Self::TlsAlert => f.write_str("it refused our TLS with an alert"),
             Self::Tls => f.write_str("it speaks no TLS, or bad TLS"),
             Self::Status(status) => write!(f, "answered {status} to the handshake"),
+            Self::Unanswered => f.write_str("connection ended without an answer to the handshake"),
             Self::BadHandshake => f.write_str("answered the handshake wrongly"),
             Self::OpenTimeout => f.write_str("not open in time"),
             Self::BadFrame => f.write_str("bad frame"),

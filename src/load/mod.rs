@@ -22,10 +22,11 @@ mod tls;
 mod tls_sessions;
 
 pub use descriptors::raise_descriptor_limit;
+pub use driver::{END_TIMEOUT, OPEN_TIMEOUT};
 pub use fault::Fault;
 pub use plan::{Mode, Pace, Plan, Target, TlsOptions};
 pub use report::{MemoryReport, Percentiles, Report, Spread, TargetReport};
-pub use run::{Memory, Progress, Round, RunError, Sample, run};
+pub use run::{Memory, Progress, Round, RunError, Sample, Stage, run};
 pub use tally::Tally;
 pub use target::TargetError;
 pub use tls::TlsError;

@@ -3,9 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rustls::client::danger::ServerCertVerifier;
 
 /// One run of the generator over one or more targets.
 #[derive(Clone, Debug)]
@@ -16,6 +18,8 @@ pub struct Plan {
     pub mode: Mode,
     /// Connections, over all threads.
     pub connections: u64,
+    /// Connections that were asked for too, and that the descriptor limit leaves no room for.
+    pub left_out: u64,
     /// Connections opened in a second; `None` is as fast as they open.
     pub connect_rate: Option<NonZeroU64>,
     /// Payload bytes of a message.
@@ -78,10 +82,10 @@ pub struct Target {
 }
 
 /// How `wss://` is spoken.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct TlsOptions {
-    /// Whether any certificate will do.
-    pub insecure: bool,
+    /// Who checks certificates; `None` holds them against the roots.
+    pub verifier: Option<Arc<dyn ServerCertVerifier>>,
     /// PEM file with the roots; `None` is the system's.
     pub ca: Option<PathBuf>,
     /// Whether sessions are resumed.
@@ -137,6 +141,7 @@ pub(super) mod tests {
             targets,
             mode: Mode::Echo(Pace::InFlight(1)),
             connections: 4,
+            left_out: 0,
             connect_rate: None,
             message_bytes: 128,
             duration: Duration::from_millis(100),

@@ -1,7 +1,8 @@
 //! A whole run: rounds over the targets in turn, threads under way, books read at the borders.
 
 use std::io;
-use std::sync::atomic::Ordering::Relaxed;
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ pub struct Round {
     pub messages: u64,
     /// Handshakes while under load.
     pub handshakes: u64,
-    /// The time under load.
+    /// The time under load; none where nothing was open.
     pub elapsed: Duration,
     /// What the target's process spent meanwhile, where it is accounted.
     pub cpu: Option<Duration>,
@@ -57,6 +58,8 @@ pub struct Round {
     pub memory_loaded: Memory,
     /// Figures four times a second.
     pub course: Vec<Sample>,
+    /// Whether it was broken off.
+    pub is_cut_short: bool,
 }
 
 /// What is held for connections at a moment.
@@ -96,17 +99,31 @@ pub struct Progress {
     pub messages: u64,
     /// Faults so far.
     pub faults: u64,
-    /// How much of the round's time under load has passed; `None` while connections open.
-    pub under_load: Option<Duration>,
+    /// What is being done.
+    pub stage: Stage,
 }
 
-/// Does what the plan says; `watch` hears how it goes, many times a second.
+/// A round's stages, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Connections open.
+    Opening,
+    /// They have been under load for so long.
+    Load(Duration),
+    /// The last echoes and the answers to Closes are waited for.
+    Ending,
+}
+
+/// Does what the plan says; `watch` hears how it goes, many times a second, and breaks it off.
 ///
-/// Returns the rounds of each target.
+/// Returns the rounds of each target, as far as they came.
 ///
 /// # Errors
 /// When the machine or the plan does not allow it. What the targets do wrong is in the tallies.
-pub fn run(plan: &Plan, watch: &mut dyn FnMut(Progress)) -> Result<Vec<Vec<Round>>, RunError> {
+pub fn run(
+    plan: &Plan,
+    watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Vec<Vec<Round>>, RunError> {
     let accounted = plan
         .targets
         .iter()
@@ -115,14 +132,20 @@ pub fn run(plan: &Plan, watch: &mut dyn FnMut(Progress)) -> Result<Vec<Vec<Round
     let mut rounds: Vec<Vec<Round>> = plan.targets.iter().map(|_| Vec::new()).collect();
     for round in 0..plan.rounds {
         for (index, (target, &accounted)) in plan.targets.iter().zip(&accounted).enumerate() {
+            let mut is_over = false;
             let mut report = |progress| {
-                watch(Progress {
+                let flow = watch(Progress {
                     round,
                     target: index,
                     ..progress
-                })
+                });
+                is_over |= flow.is_break();
+                flow
             };
             rounds[index].push(run_round(plan, target, accounted, &mut report)?);
+            if is_over {
+                return Ok(rounds);
+            }
         }
     }
     Ok(rounds)
@@ -138,7 +161,7 @@ fn run_round(
     plan: &Plan,
     target: &Target,
     accounted: Option<ProcessTree>,
-    watch: &mut dyn FnMut(Progress),
+    watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Round, RunError> {
     let shared = Shared::default();
     let clock = Clock::start();
@@ -171,7 +194,8 @@ fn run_round(
         let mut threads = Vec::new();
         for job in jobs {
             let thread = thread::Builder::new().name(format!("bench-{}", job.thread));
-            threads.push(thread.spawn_scoped(scope, || Driver::run(job))?);
+            let thread = thread.spawn_scoped(scope, || Driver::run(job));
+            threads.push(thread.inspect_err(|_| shared.call_off())?);
         }
         let seen = watcher.watch(&threads, watch);
         let mut tally = Tally::default();
@@ -181,6 +205,7 @@ fn run_round(
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
+        tally.faults(Fault::OutOfDescriptors, plan.left_out);
         if watcher.has_lost_its_process() {
             tally.fault(Fault::ProcessEnded);
         }
@@ -202,22 +227,35 @@ struct Seen {
     memory_open: Memory,
     memory_loaded: Memory,
     course: Vec<Sample>,
+    is_cut_short: bool,
 }
 
 type Thread<'scope> = ScopedJoinHandle<'scope, io::Result<Tally>>;
 
 impl Watcher<'_> {
     /// Gives the start sign when all is open, and reads the books until the end of the load.
-    fn watch(&self, threads: &[Thread<'_>], watch: &mut dyn FnMut(Progress)) -> Seen {
-        const PREPARING_STEP: Duration = Duration::from_millis(20);
-        const STEP: Duration = Duration::from_millis(250);
-        let is_over = || threads.iter().any(ScopedJoinHandle::is_finished);
-        while self.shared.prepared.load(Relaxed) < self.plan.threads && !is_over() {
-            watch(self.progress(None));
-            thread::sleep(PREPARING_STEP);
+    fn watch(
+        &self,
+        threads: &[Thread<'_>],
+        watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Seen {
+        const STEP: Duration = Duration::from_millis(20);
+        const SAMPLE_STEP: Duration = Duration::from_millis(250);
+        let cut = &self.shared.cut;
+        let mut is_broken_off = |stage| watch(self.progress(stage)).is_break();
+        let mut is_cut_short = false;
+        let has_one_ended = || threads.iter().any(ScopedJoinHandle::is_finished);
+        while self.shared.prepared.load(Acquire) < self.plan.threads && !has_one_ended() {
+            is_cut_short |= is_broken_off(Stage::Opening);
+            cut.store(is_cut_short, Relaxed);
+            thread::sleep(STEP);
+        }
+        let has_nothing_open = self.shared.opened.load(Relaxed) == 0;
+        if self.plan.mode.opens_first() && has_nothing_open {
+            cut.store(true, Relaxed);
         }
         let memory_open = self.memory();
-        let start = self.clock.now() + nanos(PREPARING_STEP);
+        let start = self.clock.now() + nanos(STEP);
         self.shared.start.store(start, Relaxed);
         thread::sleep(Duration::from_nanos(start.saturating_sub(self.clock.now())));
 
@@ -225,10 +263,14 @@ impl Watcher<'_> {
         while let Some(at) = course
             .last()
             .map(|last| last.at)
-            .filter(|&at| at < self.span)
+            .filter(|&at| at < self.span && !cut.load(Relaxed))
         {
-            watch(self.progress(Some(at)));
-            let next = (at + STEP).min(self.span);
+            if is_broken_off(Stage::Load(at)) {
+                is_cut_short = true;
+                cut.store(true, Relaxed);
+                break;
+            }
+            let next = (at + SAMPLE_STEP).min(self.span);
             let wake = (start + nanos(next)).saturating_sub(self.clock.now());
             thread::sleep(Duration::from_nanos(wake));
             course.push(self.sample(start));
@@ -237,8 +279,14 @@ impl Watcher<'_> {
             memory_open,
             memory_loaded: self.memory(),
             course,
+            is_cut_short,
         };
         self.shared.booked.store(true, Relaxed);
+        while !threads.iter().all(ScopedJoinHandle::is_finished) {
+            // What breaks off now ends the rounds that are left.
+            let _ = is_broken_off(Stage::Ending);
+            thread::sleep(STEP);
+        }
         seen
     }
 
@@ -262,7 +310,7 @@ impl Watcher<'_> {
         self.accounted.is_some_and(|tree| tree.cpu_time().is_none())
     }
 
-    fn progress(&self, under_load: Option<Duration>) -> Progress {
+    fn progress(&self, stage: Stage) -> Progress {
         Progress {
             rounds: self.plan.rounds,
             round: 0,
@@ -270,7 +318,7 @@ impl Watcher<'_> {
             opened: self.shared.opened.load(Relaxed),
             messages: self.shared.messages.load(Relaxed),
             faults: self.shared.faults.load(Relaxed),
-            under_load,
+            stage,
         }
     }
 }
@@ -291,6 +339,7 @@ impl Seen {
             memory_open: self.memory_open,
             memory_loaded: self.memory_loaded,
             course: self.course,
+            is_cut_short: self.is_cut_short,
         }
     }
 }

@@ -50,6 +50,16 @@ impl Schedule {
             .saturating_add(u64::try_from(offset).unwrap_or(u64::MAX))
     }
 
+    /// How many moments are to come before that one.
+    pub(super) fn left_before(&self, end: Nanos) -> u64 {
+        let Some(per_second) = self.per_second else {
+            return 0;
+        };
+        let offset = u128::from(end.saturating_sub(self.start)) * u128::from(per_second.get());
+        let all = u64::try_from(offset.div_ceil(1_000_000_000)).unwrap_or(u64::MAX);
+        all.saturating_sub(self.next).div_ceil(self.stride)
+    }
+
     /// The next moment, when it has come.
     pub(super) fn take(&mut self, now: Nanos) -> Option<Nanos> {
         let due = self.next_due();
@@ -85,6 +95,22 @@ mod tests {
         let (whole, even, odd) = (row(0, 1, 6), row(0, 2, 3), row(1, 2, 3));
         let woven: Vec<_> = even.into_iter().zip(odd).flat_map(<[_; 2]>::from).collect();
         assert_eq!(woven, whole);
+    }
+
+    #[test]
+    fn what_is_left_is_counted() {
+        for (thread, threads, end) in [
+            (0, 1, 1_000_000_000),
+            (1, 2, 999_999_999),
+            (0, 2, 1),
+            (1, 2, 1),
+        ] {
+            let mut schedule = Schedule::new(5, THREE, thread, threads);
+            let left = schedule.left_before(5 + end);
+            let taken = std::iter::from_fn(|| schedule.take(5 + end - 1)).count();
+            assert_eq!(left, taken as u64, "{thread} of {threads} before {end}");
+            assert_eq!(schedule.left_before(5 + end), 0);
+        }
     }
 
     #[test]

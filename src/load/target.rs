@@ -43,11 +43,11 @@ impl Target {
             url: url.to_owned(),
         };
         let uri: Uri = url.parse().map_err(|_| not_websocket())?;
-        let secure = match uri.scheme_str() {
-            Some("ws") => false,
-            Some("wss") => true,
-            _ => return Err(not_websocket()),
-        };
+        let scheme = uri.scheme_str().unwrap_or_default();
+        let secure = scheme.eq_ignore_ascii_case("wss");
+        if !secure && !scheme.eq_ignore_ascii_case("ws") {
+            return Err(not_websocket());
+        }
         let authority = uri
             .authority()
             .filter(|authority| !authority.as_str().contains('@'));
@@ -102,6 +102,8 @@ mod tests {
         assert_eq!(target.address, "127.0.0.1:443".parse().unwrap());
         assert_eq!((target.secure, target.path.as_str()), (true, "/a/b?c=d"));
         assert_eq!(target.authority, "127.0.0.1");
+
+        assert!(Target::resolve("WSS://127.0.0.1/", None).unwrap().secure);
 
         let target = Target::resolve("ws://[::1]:8080", Some(1)).unwrap();
         assert_eq!(target.address, "[::1]:8080".parse().unwrap());

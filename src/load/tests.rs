@@ -3,17 +3,23 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::num::NonZeroU64;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{Message, WebSocket};
 
+use super::connection::{Connection, Extent};
 use super::plan::tests::plan;
+use super::tls;
 use super::*;
+use crate::tls::NoVerify;
 
 /// A server that handles each connection on a thread of its own; its URL.
 fn serve(handle: impl Fn(TcpStream) + Send + Sync + 'static) -> Target {
@@ -53,7 +59,7 @@ fn echo(stream: impl Read + Write) {
 }
 
 fn run_one(plan: &Plan) -> Round {
-    let mut rounds = run(plan, &mut |_| ()).unwrap();
+    let mut rounds = run(plan, &mut |_| ControlFlow::Continue(())).unwrap();
     rounds.remove(0).remove(0)
 }
 
@@ -115,27 +121,39 @@ fn a_server_that_stalls_shows_in_every_message_that_was_due_meanwhile() {
     );
 }
 
-#[test]
-fn tls_is_spoken_and_resumed() {
+/// The same over TLS, with a certificate that nobody has issued.
+fn serve_tls(
+    handle: impl Fn(StreamOwned<ServerConnection, TcpStream>) + Send + Sync + 'static,
+) -> Target {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
-    let config =
-        ServerConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certified.cert.der().clone()], key)
-            .unwrap();
+    let config = ServerConfig::builder_with_provider(default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .unwrap();
     let config = Arc::new(config);
     let mut target = serve(move |stream| {
         let tls = ServerConnection::new(Arc::clone(&config)).unwrap();
-        echo(StreamOwned::new(tls, stream));
+        handle(StreamOwned::new(tls, stream));
     });
     target.secure = true;
     target.host = "localhost".to_owned();
+    target
+}
+
+/// Takes any certificate.
+fn no_verify() -> Option<Arc<dyn ServerCertVerifier>> {
+    Some(Arc::new(NoVerify::new(Arc::new(default_provider()))))
+}
+
+#[test]
+fn tls_is_spoken_and_resumed() {
+    let target = serve_tls(echo);
     let mut plan = plan(vec![target]);
     (plan.message_bytes, plan.threads) = (100_000, 1);
-    plan.tls.insecure = true;
+    plan.tls.verifier = no_verify();
     let round = run_one(&plan);
     assert_eq!(round.tally.faults, [].into());
     assert_eq!((round.tally.opened, round.tally.resumed), (4, 0));
@@ -147,9 +165,33 @@ fn tls_is_spoken_and_resumed() {
     assert_eq!(round.tally.faults, [].into());
     assert!(round.tally.resumed > 0);
 
-    plan.tls.insecure = false;
+    plan.tls.verifier = None;
     let round = run_one(&plan);
     assert_eq!(round.tally.faults, [(Fault::Certificate, 4)].into());
+}
+#[test]
+fn what_a_peer_does_not_take_is_counted_over_tls_too() {
+    let target = serve_tls(|mut stream| {
+        // It shakes hands and reads nothing more.
+        stream.flush().unwrap();
+        thread::park();
+    });
+    let options = TlsOptions {
+        verifier: no_verify(),
+        ..TlsOptions::default()
+    };
+    let tls_client = tls::client(&target, &options, 1).unwrap();
+    let mut connection = Connection::open(target.address, None, None, tls_client.as_ref()).unwrap();
+    while connection.is_securing() {
+        connection.flush().unwrap();
+        connection
+            .read(&mut [0; 16384], Extent::UntilEmpty, |_| Ok(()))
+            .unwrap();
+        thread::yield_now();
+    }
+    assert_eq!(connection.backlog(), 0);
+    connection.send(&vec![0; 32 * 1024 * 1024]).unwrap();
+    assert!(connection.backlog() > 0);
 }
 
 #[test]
@@ -267,7 +309,8 @@ fn targets_take_turns_and_are_compared() {
     plan.rounds = 2;
     let mut turns = vec![];
     let rounds = run(&plan, &mut |progress| {
-        turns.push((progress.round, progress.target))
+        turns.push((progress.round, progress.target));
+        ControlFlow::Continue(())
     })
     .unwrap();
     turns.dedup();

@@ -4,12 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 
 use super::connection::TlsClient;
 use super::plan::{Target, TlsOptions};
@@ -25,6 +23,12 @@ pub enum TlsError {
         file: PathBuf,
         /// Why.
         source: pem::Error,
+    },
+    /// The file holds no roots.
+    #[error("{} holds no certificate", file.display())]
+    Empty {
+        /// Which.
+        file: PathBuf,
     },
     /// The system has no roots.
     #[error("the system has no root certificates (use --ca FILE, or --tls-insecure)")]
@@ -56,15 +60,13 @@ pub(super) fn client(
         return Ok(None);
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let unchecked = Unchecked(provider.signature_verification_algorithms);
     let builder =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let mut config = if options.insecure {
-        builder
+    let mut config = match &options.verifier {
+        Some(verifier) => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(unchecked))
-    } else {
-        builder.with_root_certificates(roots(options.ca.as_ref())?)
+            .with_custom_certificate_verifier(Arc::clone(verifier)),
+        None => builder.with_root_certificates(roots(options.ca.as_ref())?),
     }
     .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -84,63 +86,22 @@ pub(super) fn client(
 
 fn roots(file: Option<&PathBuf>) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
-    match file {
-        None => {
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-        Some(file) => {
-            let unreadable = |source| TlsError::Roots {
-                file: file.clone(),
-                source,
-            };
-            for root in CertificateDer::pem_file_iter(file).map_err(unreadable)? {
-                store.add(root.map_err(unreadable)?)?;
-            }
-        }
+    let Some(file) = file else {
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return match store.is_empty() {
+            true => Err(TlsError::NoRoots),
+            false => Ok(store),
+        };
+    };
+    let unreadable = |source| TlsError::Roots {
+        file: file.clone(),
+        source,
+    };
+    for root in CertificateDer::pem_file_iter(file).map_err(unreadable)? {
+        store.add(root.map_err(unreadable)?)?;
     }
-    if store.is_empty() {
-        Err(TlsError::NoRoots)
-    } else {
-        Ok(store)
-    }
-}
-
-/// Takes any certificate, and nobody's word that it is theirs: what a signature proves is of no use
-/// to a load, and checking it is a sixth of what a handshake costs a client.
-#[derive(Debug)]
-struct Unchecked(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for Unchecked {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
+    match store.is_empty() {
+        true => Err(TlsError::Empty { file: file.clone() }),
+        false => Ok(store),
     }
 }

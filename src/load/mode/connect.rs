@@ -9,9 +9,8 @@ use crate::load::driver::{Driver, END_TIMEOUT, Span};
 pub(super) fn run(driver: &mut Driver<'_>, span: Span) -> io::Result<()> {
     let most = driver.share();
     let mut openings = driver.openings(span.start);
-    let last = span.end + nanos(END_TIMEOUT);
-    while driver.now() < span.end || (driver.live() > 0 && driver.now() < last) {
-        while driver.live() < most && driver.now() < span.end {
+    while driver.goes_on(span.end) {
+        while driver.live() < most && driver.goes_on(span.end) {
             let now = driver.now();
             let Some(due) = openings.take(now) else { break };
             // Without a rate, one is due when another has gone.
@@ -20,18 +19,34 @@ pub(super) fn run(driver: &mut Driver<'_>, span: Span) -> io::Result<()> {
                 break;
             }
         }
-        let room = driver.live() < most && driver.now() < span.end;
-        let news = driver.turn(if room {
-            openings.next_due()
-        } else {
-            Nanos::MAX
-        })?;
-        for &(slot, news) in &news {
-            if news == News::Opened {
-                driver.close(slot);
-            }
-        }
-        driver.recycle(news);
+        let has_room = driver.live() < most;
+        turn(
+            driver,
+            if has_room {
+                openings.next_due()
+            } else {
+                Nanos::MAX
+            },
+        )?;
     }
+    if driver.is_cut() {
+        driver.forget_opening();
+    }
+    let last = driver.now() + nanos(END_TIMEOUT);
+    while driver.live() > 0 && driver.now() < last {
+        turn(driver, last)?;
+    }
+    Ok(())
+}
+
+/// Says goodbye to whoever has opened.
+fn turn(driver: &mut Driver<'_>, until: Nanos) -> io::Result<()> {
+    let news = driver.turn(until)?;
+    for &(slot, news) in &news {
+        if news == News::Opened {
+            driver.close(slot);
+        }
+    }
+    driver.recycle(news);
     Ok(())
 }

@@ -13,12 +13,12 @@ pub(super) fn run(bytes_per_second: u32, driver: &mut Driver<'_>, span: Span) ->
     let sip_bytes = usize::try_from(bytes_per_second.div_ceil(SIPS)).unwrap_or(usize::MAX);
     let step = nanos(Duration::from_secs(1) / SIPS);
     let mut next = span.start;
-    while driver.now() < span.end {
+    while driver.goes_on(span.end) {
         for slot in driver.open_slots() {
             driver.sip_and_flood(slot, sip_bytes);
         }
         next += step;
-        while driver.now() < next.min(span.end) {
+        while driver.goes_on(next.min(span.end)) {
             let news = driver.turn(next)?;
             driver.recycle(news);
         }

@@ -9,7 +9,7 @@ use crate::load::tally::record;
 pub(super) fn run(driver: &mut Driver<'_>, span: Span) -> io::Result<()> {
     // From here on a connection's opening is its return.
     driver.tally().opening.reset();
-    while driver.now() < span.end {
+    while driver.goes_on(span.end) {
         let start = driver.now();
         driver.drop_all();
         driver.open_share(Schedule::at_once(start))?;

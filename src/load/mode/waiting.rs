@@ -5,7 +5,7 @@ use std::io;
 use crate::load::driver::{Driver, Span};
 
 pub(super) fn run(driver: &mut Driver<'_>, span: Span) -> io::Result<()> {
-    while driver.now() < span.end {
+    while driver.goes_on(span.end) {
         let news = driver.turn(span.end)?;
         driver.recycle(news);
     }

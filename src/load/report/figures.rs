@@ -29,6 +29,8 @@ pub struct Report {
     pub rounds: u32,
     /// Threads of the generator.
     pub threads: u64,
+    /// Whether it was broken off before it was done.
+    pub is_cut_short: bool,
     /// The targets, in the order given.
     pub targets: Vec<TargetReport>,
 }
@@ -38,6 +40,9 @@ pub struct Report {
 pub struct TargetReport {
     /// The target.
     pub url: String,
+    /// Time that it was under load, all rounds together: less than asked for where the run was cut
+    /// short, or a round had nothing open.
+    pub seconds_under_load: f64,
     /// Handshakes that succeeded, over all rounds.
     pub opened: u64,
     /// Those among them that resumed a TLS session.
@@ -176,6 +181,10 @@ impl Report {
             seconds: plan.duration.as_secs_f64(),
             rounds: plan.rounds,
             threads: plan.threads,
+            is_cut_short: rounds
+                .iter()
+                .any(|rounds| (rounds.len() as u64) < u64::from(plan.rounds))
+                || rounds.iter().flatten().any(|round| round.is_cut_short),
             targets: targets
                 .map(|(target, rounds)| TargetReport::new(&target.url, plan, rounds))
                 .collect(),
@@ -208,11 +217,14 @@ impl TargetReport {
             Some(round.messages as f64 / round.elapsed.as_secs_f64())
         })
         .unwrap_or_default();
+        let seconds = rounds.iter().map(|round| round.elapsed.as_secs_f64()).sum();
         let is_rate_held = plan
             .rate()
+            .filter(|_| seconds > 0.0)
             .map(|rate| messages_per_second.median >= HELD * rate as f64);
         Self {
             url: url.to_owned(),
+            seconds_under_load: seconds,
             opened: tally.opened,
             resumed: tally.resumed,
             opening_ms: Percentiles::of(&tally.opening, 1e-6),
@@ -341,9 +353,10 @@ impl Default for Spread {
     }
 }
 
-/// A figure of every round that has it.
+/// A figure of every round that has it; those that put no load on have none.
 fn over(rounds: &[Round], figure: impl Fn(&Round) -> Option<f64>) -> Option<Spread> {
-    Spread::of(rounds.iter().filter_map(figure).collect())
+    let under_load = rounds.iter().filter(|round| !round.elapsed.is_zero());
+    Spread::of(under_load.filter_map(figure).collect())
 }
 
 fn cpu_per_handshake(rounds: &[Round]) -> Option<Spread> {
@@ -432,7 +445,12 @@ mod tests {
         pub(in crate::load::report) fn of_nothing(url: &str) -> Self {
             let mut target = Target::resolve("ws://127.0.0.1/", None).unwrap();
             target.url = url.to_owned();
-            Self::new(&plan(vec![target]), &[vec![]])
+            let plan = Plan {
+                duration: Duration::ZERO,
+                rounds: 0,
+                ..plan(vec![target])
+            };
+            Self::new(&plan, &[vec![]])
         }
     }
 

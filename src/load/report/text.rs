@@ -21,6 +21,13 @@ impl fmt::Display for Report {
         write!(f, "{}", rows.table)?;
         for target in &self.targets {
             let TargetReport { url, generator, .. } = target;
+            if let Some(why) = self.why_less_load(target) {
+                writeln!(
+                    f,
+                    "note: {why} at {url}: under load for {:.1} s of {} s",
+                    target.seconds_under_load, self.seconds
+                )?;
+            }
             if target.is_rate_held == Some(false) {
                 writeln!(
                     f,
@@ -49,6 +56,15 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    /// Why a target was not under load for as long as was asked for.
+    fn why_less_load(&self, target: &TargetReport) -> Option<&'static str> {
+        let is_less = target.seconds_under_load < 0.999 * self.seconds;
+        is_less.then_some(match self.is_cut_short {
+            true => "cut short",
+            false => "nothing was open",
+        })
+    }
+
     /// What was done, in a line.
     fn load(&self) -> String {
         let pace = match (self.rate_per_second, self.in_flight) {

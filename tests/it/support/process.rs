@@ -42,6 +42,13 @@ impl Process {
             .count()
     }
 
+    /// Whether a signal has stopped it.
+    pub fn is_stopped(self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap();
+        // The state follows the name in parentheses, which may hold anything.
+        (stat.rsplit_once(") ")).is_some_and(|(_, fields)| fields.starts_with('T'))
+    }
+
     /// How much processor time it has used.
     pub fn busy(self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap();

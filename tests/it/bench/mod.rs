@@ -1,38 +1,69 @@
 //! `tidegate bench` from outside: what it prints, writes and ends with (CONTRACT section 6).
 
+mod interrupted;
+mod shortfalls;
+mod stalls;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::TcpListener;
-use std::process::{Command, Output, Stdio};
-use std::sync::Mutex;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::certificates::Authority;
 use crate::support::frame::{CLOSE, Frame};
-use crate::support::proxy::{BINARY, tidegate};
+use crate::support::proxy::BINARY;
 use crate::support::{Backend, Echo, Page, Setup, Tidegate};
 
-/// A short run that has ended.
+/// A run under way, over six connections.
+struct Running {
+    child: Child,
+    directory: TempDir,
+}
+
+/// A run that has ended.
 struct Run {
     output: Output,
     directory: TempDir,
 }
 
-impl Run {
-    fn of(arguments: &[&str]) -> Self {
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let output = Command::new(BINARY)
+        let child = Command::new(BINARY)
             .arg("bench")
             .args(arguments)
-            .args(["--connections", "6", "--duration", "200ms"])
+            .args(["--connections", "6"])
             .args(["--json", "report.json", "--html", "report.html"])
             .current_dir(&directory)
             .stdin(Stdio::null())
-            .output()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .unwrap();
-        Self { output, directory }
+        Self { child, directory }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    fn finish(self) -> Run {
+        let output = self.child.wait_with_output().unwrap();
+        let directory = self.directory;
+        Run { output, directory }
+    }
+}
+
+impl Run {
+    /// A short one.
+    fn of(arguments: &[&str]) -> Self {
+        Running::start(&[arguments, &["--duration", "200ms"]].concat()).finish()
     }
 
     fn code(&self) -> Option<i32> {
@@ -48,8 +79,11 @@ impl Run {
     }
 
     fn json(&self) -> Value {
-        let text = fs::read_to_string(self.directory.path().join("report.json")).unwrap();
-        serde_json::from_str(&text).unwrap()
+        serde_json::from_str(&self.file("report.json")).unwrap()
+    }
+
+    fn file(&self, name: &str) -> String {
+        fs::read_to_string(self.directory.path().join(name)).unwrap()
     }
 
     #[track_caller]
@@ -79,6 +113,20 @@ fn answering(frame: &'static [u8]) -> Backend {
             let _ = visit.connection.try_send(answer);
         }
     })
+}
+
+/// A backend that echoes, and counts the messages of all connections.
+fn counting() -> (Backend, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let backend = Backend::accepting(move |mut visit| {
+        while let Some(read) = visit.connection.read_frame() {
+            counted.fetch_add(1, SeqCst);
+            let answer = Frame::server(read.opcode, read.payload);
+            let _ = visit.connection.try_send(answer.encode());
+        }
+    });
+    (backend, count)
 }
 
 #[test]
@@ -175,29 +223,6 @@ fn what_a_lying_backend_does_is_named_and_fails_the_run() {
 }
 
 #[test]
-fn a_descriptor_limit_is_kept_to_and_said() {
-    let echo = Echo::start();
-    let output = Command::new("sh")
-        .args(["-c", "ulimit -n 70; exec \"$@\"", "sh", BINARY, "bench"])
-        .args([
-            &url(echo.address()),
-            "--mode",
-            "idle",
-            "--duration",
-            "100ms",
-        ])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let complaint =
-        "tidegate bench: the descriptor limit allows 6 connections of 1000 (see ulimit -n)\n";
-    assert_eq!(str::from_utf8(&output.stderr).unwrap(), complaint);
-    let printed = str::from_utf8(&output.stdout).unwrap();
-    assert!(printed.starts_with("idle: 6 connections"), "{printed}");
-    assert_eq!(output.status.code(), Some(0));
-}
-
-#[test]
 fn an_address_that_is_not_ours_is_said() {
     let echo = Echo::start();
     let run = Run::of(&[&url(echo.address()), "--source", "203.0.113.9/32"]);
@@ -243,32 +268,6 @@ fn a_wrong_port_is_said() {
 }
 
 #[test]
-fn a_storm_that_nobody_came_back_from_has_no_time() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = url(nobody.local_addr().unwrap());
-    drop(nobody);
-    let run = Run::of(&[&url, "--mode", "storm"]);
-    assert_eq!(run.code(), Some(1));
-    assert_eq!(run.json()["targets"][0]["recovery_ms"]["count"], 0);
-    let row = |line: &&str| line.starts_with("all open again");
-    let row = run.printed().lines().find(row).unwrap();
-    assert!(row.ends_with(" –"), "{row}");
-}
-
-#[test]
-fn a_rate_that_was_not_held_is_noted() {
-    let backend = answering(b"\x88\x02\x03\xf5");
-    let run = Run::of(&[&url(backend.address()), "--rate", "500/s"]);
-    assert_eq!(run.json()["targets"][0]["is_rate_held"], false);
-    let note = "note: the rate was not held at ws://";
-    assert!(run.printed().contains(note), "{}", run.printed());
-    assert!(
-        run.printed()
-            .contains("500 messages/s asked for, 0 reached")
-    );
-}
-
-#[test]
 fn a_process_that_ends_under_load_costs_its_own_figures_only() {
     let mut process = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
     let pid = process.id().to_string();
@@ -294,38 +293,6 @@ fn a_process_that_ends_under_load_costs_its_own_figures_only() {
     assert_eq!(target["cpu_us_per_message"], Value::Null);
     assert_eq!(target["memory_loaded"]["bytes"], Value::Null);
     assert!(target["messages"].as_u64() > Some(0));
-}
-
-#[test]
-fn a_run_that_fails_leaves_an_earlier_report_as_it_was() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("report.json");
-    fs::write(&file, "earlier").unwrap();
-    let echo = Echo::start();
-    let url = url(echo.address());
-    let report = file.to_str().unwrap();
-    let options = ["--pid", "4294967295", "--json", report];
-    let output = tidegate(&[&["bench", &url][..], &options].concat());
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(fs::read_to_string(&file).unwrap(), "earlier");
-}
-
-#[test]
-fn a_report_that_cannot_be_written_is_said_before_the_load() {
-    let echo = Echo::start();
-    let output = tidegate(&[
-        "bench",
-        &url(echo.address()),
-        "--json",
-        "/nowhere/report.json",
-    ]);
-    assert_eq!(output.status.code(), Some(1));
-    let complaint = str::from_utf8(&output.stderr).unwrap();
-    assert!(
-        complaint.contains("could not write /nowhere/report.json"),
-        "{complaint}"
-    );
-    assert_eq!(echo.accepted(), 0);
 }
 
 #[test]
