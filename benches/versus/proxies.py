@@ -244,8 +244,12 @@ class Sozu(Proxy):
     name = "sozu"
     binary = "sozu"
 
+    def target(self, scenario):
+        # It hangs up on a TLS client that names no host, and the generator connects to an address.
+        return None if scenario.secure else super().target(scenario)
+
     def version(self):
-        return output("sozu", "--version").split()[-1]
+        return output("sozu", "--version").split()[1]
 
     def reload(self):
         config = self.folder / "sozu.toml"
@@ -253,15 +257,10 @@ class Sozu(Proxy):
 
     def command(self):
         def cluster(name, path, ports):
-            listeners = [
-                f'{{ address = "127.0.0.1:{self.plain}", hostname = "127.0.0.1", path = "{path}" }}',
-                f'{{ address = "127.0.0.1:{self.tls}", hostname = "127.0.0.1", path = "{path}",'
-                f' certificate = "{self.certificate}", key = "{self.key}",'
-                f' certificate_chain = "{self.certificate}" }}',
-            ]
+            frontend = f'address = "127.0.0.1:{self.plain}", hostname = "127.0.0.1", path = "{path}"'
             servers = ", ".join(f'{{ address = "127.0.0.1:{port}" }}' for port in ports)
             return (
-                f'[clusters.{name}]\nprotocol = "http"\nfrontends = [{", ".join(listeners)}]\n'
+                f'[clusters.{name}]\nprotocol = "http"\nfrontends = [{{ {frontend} }}]\n'
                 f"backends = [{servers}]\n"
             )
 
@@ -274,12 +273,10 @@ log_level = "error"
 log_target = "stdout"
 worker_count = 2
 max_connections = 9500
+max_buffers = 40000
 [[listeners]]
 protocol = "http"
 address = "127.0.0.1:{self.plain}"
-[[listeners]]
-protocol = "https"
-address = "127.0.0.1:{self.tls}"
 """
             + cluster("Echo", "/", self.backends.echo)
             + cluster("Push", "/push", [self.backends.push])
