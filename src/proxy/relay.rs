@@ -5,7 +5,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -15,6 +15,7 @@ use crate::logic::parked::Parked;
 use crate::logic::reason::EndReason;
 use crate::logic::websocket::frame::Header;
 use crate::logic::websocket::{End, Output, Pair, Session, Side};
+use crate::runtime::socket::Departure;
 use crate::state::registry::Asked;
 
 use super::accounting::Accounting;
@@ -24,6 +25,9 @@ use super::tail::Tail;
 
 /// Chunks moved in one direction before other sessions of the worker get their turn.
 const CHUNKS_PER_TURN: usize = 8;
+
+/// How often a peer that is not read is looked at: whether it is still there.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A session between its two streams. Resolves when both are over.
 #[derive(Debug)]
@@ -121,6 +125,9 @@ impl Relay {
         for side in Side::BOTH {
             self.inject(side, cx, now);
             self.settle(side, cx, now);
+        }
+        if self.armed.is_some_and(|fires| fires <= now) {
+            self.look_for_departures(cx, now);
         }
         // What one side did may have set the other going again after its turn.
         let goes_on = |(side, rests): (Side, bool)| rests && self.may_pump(side);
@@ -305,6 +312,27 @@ impl Relay {
         cx.waker().wake_by_ref();
     }
 
+    /// Whether a living session does not read a side.
+    fn holds_back(&self) -> bool {
+        let reads = |side| self.session.reads(side);
+        self.session.reason().is_none() && !Side::BOTH.into_iter().all(reads)
+    }
+
+    /// A peer that is not read may have left all the same, and nothing else would tell.
+    fn look_for_departures(&mut self, cx: &Context<'_>, now: Instant) {
+        for side in Side::BOTH {
+            if !self.holds_back() || self.session.reads(side) {
+                continue;
+            }
+            let stream = self.half(side).stream.as_ref();
+            match stream.and_then(Stream::departure) {
+                Some(Departure::Reset) => self.lost(side, cx, now),
+                Some(Departure::Ended) => self.session.leaves(side, now),
+                None => {}
+            }
+        }
+    }
+
     fn cut(&mut self, side: Side, now: Instant) {
         let half = self.half(side);
         if let Some(stream) = half.stream.take() {
@@ -320,7 +348,8 @@ impl Relay {
     /// Arms the timer for the session's deadline. A timer that stands earlier is left: it fires,
     /// finds nothing to do and is armed again, so traffic costs no timer work.
     fn arm(&mut self, cx: &mut Context<'_>, now: Instant) {
-        let Some(deadline) = self.session.deadline() else {
+        let look = self.holds_back().then(|| now + LOOK_INTERVAL);
+        let Some(deadline) = self.session.deadline().into_iter().chain(look).min() else {
             return;
         };
         if self

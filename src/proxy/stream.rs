@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::runtime::socket::Socket;
+use crate::runtime::socket::{Departure, Socket};
 use crate::tls::TlsStream;
 
 /// A connection to a client or a server. One size whatever is inside: the big kind is boxed.
@@ -27,6 +27,11 @@ impl Stream {
     /// Resolves when the peer has reset the connection.
     pub async fn reset(&self) {
         self.socket().reset().await;
+    }
+
+    /// How the peer has left, as far as it shows without reading what it sent before.
+    pub fn departure(&self) -> Option<Departure> {
+        self.socket().departure()
     }
 
     /// Closes the connection so that the peer sees a reset instead of an orderly end.

@@ -4,8 +4,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
@@ -28,6 +28,15 @@ pub enum Socket {
     Tcp(TcpStream),
     /// Over a unix socket.
     Unix(UnixStream),
+}
+
+/// How a peer leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// With the end of its stream.
+    Ended,
+    /// With a reset.
+    Reset,
 }
 
 /// A connection that was accepted and belongs to no runtime yet.
@@ -105,6 +114,21 @@ impl Socket {
             Self::Tcp(tcp) => tcp.ready(Interest::ERROR).await,
             Self::Unix(unix) => unix.ready(Interest::ERROR).await,
         };
+    }
+
+    /// How the peer has left, as far as it shows without reading what it sent before.
+    pub fn departure(&self) -> Option<Departure> {
+        let mut now = Context::from_waker(Waker::noop());
+        let either = Interest::READABLE | Interest::ERROR;
+        let ready = match self {
+            Self::Tcp(tcp) => pin!(tcp.ready(either)).poll(&mut now),
+            Self::Unix(unix) => pin!(unix.ready(either)).poll(&mut now),
+        };
+        match ready {
+            Poll::Ready(Ok(ready)) if ready.is_error() => Some(Departure::Reset),
+            Poll::Ready(Ok(ready)) if ready.is_read_closed() => Some(Departure::Ended),
+            _ => None,
+        }
     }
 
     /// Closes the connection so that the peer sees a reset instead of an orderly end.

@@ -7,7 +7,7 @@ use socket2::SockRef;
 
 use crate::support::connection::Connection;
 use crate::support::flow::{Flow, Sending};
-use crate::support::frame::{Frame, TEXT};
+use crate::support::frame::{BINARY, Frame, TEXT};
 use crate::support::wait::stays_true;
 use crate::support::{Rest, Stage};
 
@@ -123,6 +123,30 @@ fn clients_that_do_not_read_stall_their_backends_and_nobody_else() {
 #[test]
 fn backends_that_do_not_read_stall_their_clients_and_nobody_else() {
     does_not_read(Deaf::Backend);
+}
+
+#[test]
+fn a_reset_behind_bytes_that_are_not_taken_ends_the_session_all_the_same() {
+    let stage = Stage::with("ping_interval = \"off\"");
+    let rest = Rest::of(&stage.proxy);
+    for (who, reason) in [
+        (Deaf::Client, "backend_gone"),
+        (Deaf::Backend, "client_gone"),
+    ] {
+        let (client, backend) = stage.tunnel();
+        let (deaf, mut loud, frame) = match who {
+            Deaf::Client => (client, backend, Frame::server(BINARY, vec![7; 60_000])),
+            Deaf::Backend => (backend, client, Frame::client(BINARY, vec![7; 60_000])),
+        };
+        let stalled = Some(Duration::from_millis(300));
+        loud.tcp().set_write_timeout(stalled).unwrap();
+        while loud.try_send(frame.encode()).is_ok() {}
+        loud.reset();
+        let labels = [("reason", reason)];
+        (stage.proxy).wait_for_metric("tidegate_websockets_closed_total", &labels, 1.0);
+        drop(deaf);
+        rest.is_back(&stage.proxy);
+    }
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the backend has to close the connection first (RFC 6455 section 7.1.1).
 const BACKEND_LINGER: Duration = Duration::from_secs(1);
 /// How long what came before an end of stream may take to be delivered.
-const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the other side of a reset connection lasts.
 pub(super) const RESET_TIMEOUT: Duration = Duration::from_secs(1);
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::closing::{CLOSE_TIMEOUT, End, Ending, Output, RESET_TIMEOUT};
+use super::closing::{CLOSE_TIMEOUT, End, Ending, HALF_CLOSE_TIMEOUT, Output, RESET_TIMEOUT};
 use super::forwarding::ping_payload;
 use super::frame::{ControlFrame, Opcode, Violation};
 use super::frame_observer::FrameObserver;
@@ -112,6 +112,16 @@ impl Session {
             self.end_within(RESET_TIMEOUT);
         }
         self.settle();
+    }
+
+    /// That side has sent the end of its stream, behind what is not read as the other one takes nothing: it may take
+    /// as long as an end that was read.
+    pub fn leaves(&mut self, side: Side, now: Instant) {
+        let reason = match side {
+            Side::Client => EndReason::ClientGone,
+            Side::Backend => EndReason::BackendGone,
+        };
+        self.expire_at(now + HALF_CLOSE_TIMEOUT - CLOSE_TIMEOUT, reason);
     }
 
     /// Ends the session for a reason of the proxy's; the first reason stays, and has five seconds left.

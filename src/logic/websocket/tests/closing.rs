@@ -433,6 +433,23 @@ fn an_end_under_way_reads_on_past_what_is_parked_once_nothing_more_is_forwarded(
 }
 
 #[test]
+fn who_leaves_while_the_other_takes_nothing_is_gone_within_thirty_seconds() {
+    for (side, reason) in [
+        (Client, EndReason::ClientGone),
+        (Backend, EndReason::BackendGone),
+    ] {
+        let mut rig = Rig::new(quiet());
+        rig.parked(side.other(), 10);
+        rig.session.leaves(side, rig.now);
+        rig.wait_secs(20);
+        assert_eq!(rig.reason(), None, "what it sent may still be taken");
+        rig.wait_secs(10);
+        assert!(rig.is_over());
+        assert_eq!(rig.reason(), Some(reason));
+    }
+}
+
+#[test]
 fn both_ends_gone_is_over_at_once() {
     let mut rig = Rig::new(quiet());
     rig.broken(Client);
