@@ -2,7 +2,6 @@
 //! stops it.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -14,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::config::defaults::MAX_WORKERS;
-use crate::control::admin::{self, Admin, Tails, Token, Watchers};
+use crate::control::admin::{self, Admin, Tails, Watchers};
 use crate::control::drain::Drains;
 use crate::control::history::History;
 use crate::control::listeners::{Bound, Listeners};
@@ -59,8 +58,6 @@ pub enum StartError {
         address: Endpoint,
         source: io::Error,
     },
-    #[error("admin token {}: {source}", path.display())]
-    Token { path: PathBuf, source: io::Error },
     #[error("{0}")]
     Inherited(#[from] Unusable),
     #[error("the process whose place this one is to take: {0}")]
@@ -191,7 +188,6 @@ async fn build(
         requests: reload,
     };
     let bound = reloader.listeners.bind(&config).map_err(Refused::from)?;
-    let token = token(&config)?;
     let admin_socket = admin_socket(&config, &reloader.listeners)?;
     if let Some(predecessor) = predecessor {
         // Everything that can fail is done, and nothing is accepted that a failure could lose.
@@ -199,7 +195,7 @@ async fn build(
     }
     listen(&mut reloader, bound, predecessor.is_some());
     let (upgrades, upgrade_requests) = Upgrades::new();
-    let admin = admin(&config, token, &reloader, upgrades.clone());
+    let admin = admin(&config, &reloader, upgrades.clone());
     let admin = admin_socket
         .map(|offer| start_admin(offer, admin))
         .transpose()?;
@@ -326,15 +322,6 @@ fn is_local(config: &Config) -> bool {
     }
 }
 
-fn token(config: &Config) -> Result<Option<Arc<Token>>, StartError> {
-    let Some(path) = &config.admin.token_file else {
-        return Ok(None);
-    };
-    let path = path.clone();
-    let token = Token::read(&path).map_err(|source| StartError::Token { path, source })?;
-    Ok(Some(Arc::new(token)))
-}
-
 fn admin_socket(config: &Config, listeners: &Listeners) -> Result<Option<Offer>, StartError> {
     let Some(bind) = &config.admin.bind else {
         return Ok(None);
@@ -351,15 +338,9 @@ fn admin_socket(config: &Config, listeners: &Listeners) -> Result<Option<Offer>,
     }))
 }
 
-fn admin(
-    config: &Config,
-    token: Option<Arc<Token>>,
-    reloader: &Reloader,
-    upgrades: Upgrades,
-) -> Admin {
+fn admin(config: &Config, reloader: &Reloader, upgrades: Upgrades) -> Admin {
     Admin {
         shared: Arc::clone(&reloader.shared),
-        token,
         reload: reloader.requests.clone(),
         upgrades,
         drains: reloader.drains.clone(),

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::config;
+use crate::config::{self, Errors};
 use crate::control::prepare::{check_access_log, credentials};
 use crate::tls;
 
@@ -27,14 +27,14 @@ pub fn run(check: &Check) -> ExitCode {
         Ok(config) => config,
         Err(errors) => return refuse(&errors),
     };
-    if let Err(errors) = check_access_log(&config) {
-        return refuse(&errors);
-    }
-    let loaded = tls::ticketer().map(|ticketer| credentials(&config, None, &ticketer).err());
-    match loaded {
-        Ok(None) => {}
-        Ok(Some(errors)) => return refuse(&errors),
+    let ticketer = match tls::ticketer() {
+        Ok(ticketer) => ticketer,
         Err(error) => return refuse(&error),
+    };
+    let log = check_access_log(&config).err();
+    let files = credentials(&config, None, &ticketer).err();
+    if log.is_some() || files.is_some() {
+        return refuse(&Errors::all([log, files]));
     }
     let written = if check.dump {
         write!(io::stdout(), "{}", config::dump(&config))

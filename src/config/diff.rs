@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::dump::inline;
@@ -59,6 +60,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
         changes.push(live("routes", "in another order"));
     }
     changes.extend(differ.named("upstream", &UPSTREAM, &old.upstreams, &new.upstreams));
+    changes.extend(differ.files());
     changes
 }
 
@@ -86,6 +88,13 @@ impl Differ<'_> {
             }
         }
         changes
+    }
+
+    /// One change for each certificate, key or list that was renewed under the same name.
+    fn files(&self) -> Vec<Change> {
+        let renewed = self.new.renewed_since(self.old).into_iter();
+        let change = |path: &Path| live(&format!("file {}", path.display()), "new content");
+        renewed.map(change).collect()
     }
 
     /// One change for each listener, route or upstream.

@@ -26,6 +26,17 @@ pub(super) struct Files {
     seen: HashSet<PathBuf>,
 }
 
+/// A regular file's bytes, as many as a configuration may have; a pipe would hold us up for ever.
+pub fn contents(file: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = fs::metadata(file)
+        .ok()
+        .filter(fs::Metadata::is_file)
+        .and_then(|_| fs::File::open(file).ok());
+    file?.take(MAX_FILE_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
 impl Files {
     /// Reads `path` and what it includes into one tree. What an included file says comes before
     /// what the including one says, as if it stood in its place.

@@ -25,6 +25,7 @@ pub use diff::{Change, Effect, diff};
 pub use dump::{dump, effective, key as toml_key, plain as toml_text};
 pub use error::{Errors, Problem};
 use files::Files;
+pub use files::contents;
 pub use model::Config;
 pub use reader::Provenance;
 use reader::{Environment, Reader};
@@ -43,10 +44,12 @@ pub const DEFAULT_FILE: &str = "/etc/tidegate/tidegate.toml";
 pub fn load(path: &Path) -> Result<Config, Errors> {
     let mut errors = Errors::default();
     let mut files = Files::default();
-    match files.read(path, Environment::PROCESS, &mut errors) {
-        Some(node) => build(node, files, Environment::PROCESS, errors),
-        None => Err(errors),
-    }
+    let Some(node) = files.read(path, Environment::PROCESS, &mut errors) else {
+        return Err(errors);
+    };
+    let mut config = build(node, files, Environment::PROCESS, errors)?;
+    config.provenance.note_contents();
+    Ok(config)
 }
 
 /// Parses a text that is called `name` in messages and can't include files.

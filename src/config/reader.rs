@@ -1,11 +1,14 @@
 //! Walks the tree: knows the key it stands at, fills in `${NAME}` and collects what is wrong.
 
-use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeSet, HashMap};
 use std::error::Error;
 use std::fmt;
-use std::path::PathBuf;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
 
 use super::error::{Errors, Problem};
+use super::files::contents;
 use super::source::Place;
 use super::tree::{Entry, Node, Value};
 
@@ -70,6 +73,8 @@ struct NamedFile {
     place: Place,
     key: String,
     is_read: bool,
+    /// What was in it, as a hash.
+    contents: Option<u64>,
 }
 
 /// Some of the texts are secrets.
@@ -83,7 +88,7 @@ impl fmt::Debug for Provenance {
 
 impl Provenance {
     /// A problem with a file that the configuration names, told at the key that names it.
-    pub fn problem_with_file(&self, path: &std::path::Path, what: impl Into<String>) -> Problem {
+    pub fn problem_with_file(&self, path: &Path, what: impl Into<String>) -> Problem {
         match self.named_files.get(path) {
             Some(named) => Problem::at(&named.place, &named.key, what).value(named.place.quote()),
             None => Problem::of_file(&path.display().to_string(), what),
@@ -91,7 +96,7 @@ impl Provenance {
     }
 
     /// The same for what an error says, its causes included.
-    pub fn problem_with_error(&self, path: &std::path::Path, error: &dyn Error) -> Problem {
+    pub fn problem_with_error(&self, path: &Path, error: &dyn Error) -> Problem {
         let mut what = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
@@ -107,6 +112,29 @@ impl Provenance {
             .iter()
             .filter(|(_, named)| named.is_read)
             .map(|(path, _)| path)
+    }
+
+    /// Notes what is in the files that are read, to tell later whether that has changed.
+    pub(super) fn note_contents(&mut self) {
+        for (path, named) in self.named_files.iter_mut().filter(|(_, it)| it.is_read) {
+            named.contents = contents(path).map(|bytes| {
+                let mut hasher = DefaultHasher::new();
+                bytes.hash(&mut hasher);
+                hasher.finish()
+            });
+        }
+    }
+
+    /// The files that hold something else than they did.
+    pub(super) fn renewed_since<'a>(&'a self, old: &Self) -> BTreeSet<&'a Path> {
+        let is_renewed = |path: &PathBuf, new: &NamedFile| {
+            let old = old.named_files.get(path);
+            old.is_some_and(|old| old.contents != new.contents)
+        };
+        (self.named_files.iter())
+            .filter(|(path, new)| is_renewed(path, new))
+            .map(|(path, _)| path.as_path())
+            .collect()
     }
 
     /// A text as it was written with its `${NAME}`, if it had one.
@@ -245,16 +273,16 @@ impl Reader {
     }
 
     /// Notes that the key names a file that is read.
-    pub(super) fn names_file(&mut self, node: &Node, path: &std::path::Path) {
+    pub(super) fn names_file(&mut self, node: &Node, path: &Path) {
         self.note_file(node, path, true);
     }
 
     /// Notes that the key names a file that is written.
-    pub(super) fn names_output(&mut self, node: &Node, path: &std::path::Path) {
+    pub(super) fn names_output(&mut self, node: &Node, path: &Path) {
         self.note_file(node, path, false);
     }
 
-    fn note_file(&mut self, node: &Node, path: &std::path::Path, is_read: bool) {
+    fn note_file(&mut self, node: &Node, path: &Path, is_read: bool) {
         self.provenance
             .named_files
             .entry(path.to_path_buf())
@@ -262,6 +290,7 @@ impl Reader {
                 place: node.place.clone(),
                 key: self.key.clone(),
                 is_read,
+                contents: None,
             });
     }
 }

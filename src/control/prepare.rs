@@ -2,6 +2,7 @@
 //! fails here leaves the process as it was.
 
 use std::io;
+use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,6 +13,7 @@ use rustls::server::ProducesTickets;
 use crate::config::model::{AccessLog, ServerAddress};
 use crate::config::{Config, Errors};
 use crate::state::Snapshot;
+use crate::state::admin_token::AdminToken;
 use crate::state::backend_tls::BackendTls;
 use crate::state::servers::Servers;
 use crate::state::snapshot::{Credentials, TlsConfigs};
@@ -63,9 +65,27 @@ pub fn credentials(
     before: Option<&Snapshot>,
     ticketer: &Arc<dyn ProducesTickets>,
 ) -> Result<Credentials, Errors> {
-    match (certificates(config, before, ticketer), methods(config)) {
-        (Ok(tls), Ok(methods)) => Ok(Credentials { tls, methods }),
-        (tls, methods) => Err(Errors::all([tls.err(), methods.err()])),
+    let tls = certificates(config, before, ticketer);
+    match (tls, methods(config), admin_token(config)) {
+        (Ok(tls), Ok(methods), Ok(admin_token)) => Ok(Credentials {
+            tls,
+            methods,
+            admin_token,
+        }),
+        (tls, methods, token) => Err(Errors::all([tls.err(), methods.err(), token.err()])),
+    }
+}
+
+fn admin_token(config: &Config) -> Result<Option<Arc<AdminToken>>, Errors> {
+    let Some(file) = &config.admin.token_file else {
+        return Ok(None);
+    };
+    match AdminToken::read(file) {
+        Ok(token) => Ok(Some(Arc::new(token))),
+        Err(error) => {
+            let what = format!("can't be read: {error}");
+            Err(iter::once(config.provenance.problem_with_file(file, what)).collect())
+        }
     }
 }
 
@@ -133,5 +153,5 @@ fn unwritable(config: &Config, error: &io::Error) -> Errors {
     };
     let what = format!("can't be written: {error}");
     let problem = config.provenance.problem_with_file(path, what);
-    std::iter::once(problem).collect()
+    iter::once(problem).collect()
 }

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::config::defaults::MAX_FILE_BYTES;
+use crate::config::contents;
 
 use super::reload::ReloadRequest;
 
@@ -167,17 +166,6 @@ pub fn fingerprint(files: &[PathBuf], directories: &[PathBuf]) -> u64 {
         names.hash(&mut hasher);
     }
     hasher.finish()
-}
-
-/// A regular file's bytes, as many as a configuration may have; a pipe would hold us up for ever.
-fn contents(file: &Path) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = fs::metadata(file)
-        .ok()
-        .filter(fs::Metadata::is_file)
-        .and_then(|_| fs::File::open(file).ok());
-    file?.take(MAX_FILE_BYTES).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
 }
 
 #[cfg(test)]

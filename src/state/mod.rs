@@ -1,5 +1,6 @@
 //! What both planes share in memory: the snapshot in force, and what outlives every snapshot.
 
+pub mod admin_token;
 pub mod backend_tls;
 pub mod clients;
 pub mod dispatcher;

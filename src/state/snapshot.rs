@@ -13,6 +13,7 @@ use crate::logic::endpoint::Endpoint;
 use crate::logic::route::Table;
 use crate::telemetry::Metrics;
 
+use super::admin_token::AdminToken;
 use super::backend_tls::BackendTls;
 use super::route::{Route, RouteFigures};
 use super::servers::Servers;
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub routes: Vec<Arc<Route>>,
     /// Upstreams by name.
     pub upstreams: HashMap<Arc<str>, Arc<Upstream>>,
+    /// What a call that changes something must show at the admin address.
+    pub admin_token: Option<Arc<AdminToken>>,
 }
 
 /// What the certificates, keys and roots of a configuration make of its TLS, by name.
@@ -50,6 +53,8 @@ pub struct Credentials {
     pub tls: TlsConfigs,
     /// For the routes' tokens.
     pub methods: Methods,
+    /// Of the admin address, where it has one.
+    pub admin_token: Option<Arc<AdminToken>>,
 }
 
 /// A listener's settings, ready to use.
@@ -114,6 +119,8 @@ impl Snapshot {
             })
         });
         Self {
+            // The address stays what it is until the next start: so does its need of a token.
+            admin_token: (credentials.admin_token.clone()).or_else(|| before?.admin_token.clone()),
             listeners: listeners.collect(),
             routes: routes.collect(),
             upstreams,

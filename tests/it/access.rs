@@ -105,6 +105,7 @@ fn an_admin_address_that_others_reach_needs_a_token() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("tidegate.toml");
     fs::write(directory.path().join("token"), "hunter2\n").unwrap();
+    fs::write(directory.path().join("empty"), "\n").unwrap();
     for (lines, exit) in [
         ("bind = \"127.0.0.1:0\"", 0),
         ("bind = \"[::1]:0\"", 0),
@@ -114,6 +115,8 @@ fn an_admin_address_that_others_reach_needs_a_token() {
         ("bind = \"[::]:0\"", 1),
         ("bind = \"192.0.2.1:9900\"", 1),
         ("bind = \"0.0.0.0:0\"\ntoken_file = \"token\"", 0),
+        ("bind = \"0.0.0.0:0\"\ntoken_file = \"empty\"", 1),
+        ("bind = \"127.0.0.1:0\"\ntoken_file = \"missing\"", 1),
     ] {
         let setup = Setup::to(&["127.0.0.1:1"]).with("admin", lines);
         fs::write(&file, setup.toml()).unwrap();

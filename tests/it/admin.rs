@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::support::peers::Library;
-use crate::support::proxy::{BINARY, tidegate};
+use crate::support::proxy::{BINARY, Reload, tidegate};
 use crate::support::wait::wait_until;
 use crate::support::websocket::WebSocket;
 use crate::support::{Answer, Backend, Connection, Echo, Setup, Tidegate};
@@ -405,6 +405,30 @@ fn with_a_token_set_only_who_shows_it_may_change_anything() {
     proxy.told(&["status"]);
     let delete = call(&proxy, "DELETE /api/v1/connections/1", "", "");
     assert_eq!(delete.status, 401);
+}
+
+#[test]
+fn a_reload_takes_another_token_up_and_does_not_do_without() {
+    let echo = Echo::start();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("admin.token");
+    fs::write(&file, "old").unwrap();
+    let line = format!("token_file = \"{}\"", file.display());
+    let setup = Setup::to(&[&echo]).with("admin", &line);
+    let proxy = Tidegate::start(&setup);
+    let shown = |token: &str| {
+        let header = format!("Authorization: Bearer {token}\r\n");
+        call(&proxy, "DELETE /api/v1/connections/1", &header, "").status
+    };
+    assert_eq!((shown("old"), shown("new")), (404, 401));
+    fs::write(&file, "new").unwrap();
+    assert_eq!(proxy.reload(), Reload::Done);
+    assert_eq!((shown("old"), shown("new")), (401, 404));
+    fs::write(&file, "").unwrap();
+    assert_eq!(proxy.reload(), Reload::Refused, "an empty file");
+    // The address is the one of the start, whatever the file says.
+    proxy.reload_with(&Setup::to(&[&echo]));
+    assert_eq!((shown("old"), shown("new")), (401, 404));
 }
 
 #[test]

@@ -148,6 +148,10 @@ fn a_renewed_certificate_is_shown_after_a_reload_and_live_ones_stay() {
     assert_eq!(proxy.reload(), Reload::Done);
     assert!(shown(&proxy, "a.example", &authority) == new.der);
     live.echo("still here");
+    let line = proxy.log().wait_for(0, "the change", |line| {
+        line.text().contains("new content") && line.text().contains("site.crt")
+    });
+    assert_eq!(line.message(), "changed");
 }
 
 #[test]

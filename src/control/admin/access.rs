@@ -1,48 +1,16 @@
 //! Who may use the admin address: the Host check against DNS rebinding, the origin check against
 //! pages of other sites, the token for calls that change something.
 
-use std::fs;
-use std::io;
 use std::net::IpAddr;
-use std::path::Path;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use hyper::header::{
     AUTHORIZATION, HOST, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, WWW_AUTHENTICATE,
 };
 use hyper::{Request, Response, StatusCode};
 
+use crate::state::admin_token::AdminToken;
+
 use super::answer::{Body, text};
-
-/// The secret of the admin address.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(Vec<u8>);
-
-impl Token {
-    /// Reads the first line of a file.
-    ///
-    /// # Errors
-    /// When the file can't be read, or holds nothing.
-    pub fn read(path: &Path) -> io::Result<Self> {
-        let text = fs::read_to_string(path)?;
-        let token = text.lines().next().unwrap_or_default().trim();
-        if token.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "no token in it"));
-        }
-        Ok(Self(token.as_bytes().to_vec()))
-    }
-
-    /// Compares in time that depends on the lengths alone.
-    fn matches(&self, shown: &[u8]) -> bool {
-        verify_slices_are_equal(&self.0, shown).is_ok()
-    }
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token(..)")
-    }
-}
 
 /// The scheme of `Authorization`, and the subprotocol that stands in for it where a browser can
 /// set no header: `bearer, TOKEN`.
@@ -65,7 +33,7 @@ pub(super) enum Need {
 pub(super) fn refuse<B>(
     request: &Request<B>,
     need: Need,
-    token: Option<&Token>,
+    token: Option<&AdminToken>,
 ) -> Option<Response<Body>> {
     let shows_token = token.is_some_and(|token| bearer(request).is_some_and(|b| token.matches(b)));
     if need >= Need::Host && !shows_token && !names_this_machine(request) {
@@ -140,7 +108,7 @@ mod tests {
             builder = builder.header(*name, *value);
         }
         let request = builder.body(Full::<bytes::Bytes>::default()).unwrap();
-        let token = token.map(|token| Token(token.into()));
+        let token = token.map(AdminToken::from);
         refuse(&request, need, token.as_ref()).map(|answer| answer.status())
     }
 

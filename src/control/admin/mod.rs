@@ -38,7 +38,6 @@ use crate::runtime::listen::ControlListener;
 use crate::runtime::socket::Socket;
 use crate::state::Shared;
 
-pub use access::Token;
 use answer::Body;
 pub use live::Watchers;
 pub use routes::{ROUTES, Route};
@@ -59,8 +58,6 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 pub struct Admin {
     /// The state it shows.
     pub shared: Arc<Shared>,
-    /// What a writing call must show, when set.
-    pub token: Option<Arc<Token>>,
     /// Where reloads are asked for.
     pub reload: mpsc::Sender<ReloadRequest>,
     /// Where upgrades are asked for.
@@ -144,10 +141,9 @@ async fn attend(stream: Socket, admin: Admin) {
 
 async fn respond(admin: Admin, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let need = routes::need(&request);
-    Ok(
-        match access::refuse(&request, need, admin.token.as_deref()) {
-            None => routes::route(&admin, request).await,
-            Some(refused) => refused,
-        },
-    )
+    let token = admin.shared.snapshot().admin_token.clone();
+    Ok(match access::refuse(&request, need, token.as_deref()) {
+        None => routes::route(&admin, request).await,
+        Some(refused) => refused,
+    })
 }
