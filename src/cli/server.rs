@@ -20,7 +20,7 @@ pub struct Server {
     /// What becomes of it.
     action: Action,
     /// The new weight, with "weight".
-    #[arg(value_name = "N", required_if_eq("action", "weight"))]
+    #[arg(value_name = "N", required_if_eq("action", "weight"), value_parser = weight)]
     weight: Option<NonZeroU16>,
     /// Over how long its live connections are moved away; default: the upstream's "drain".
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -69,6 +69,12 @@ fn order(server: &Server, upstream: &str, address: &str) -> Result<Value, Failur
     let (upstream, address) = (encoded(upstream), encoded(address));
     let path = format!("/api/v1/upstreams/{upstream}/servers/{address}");
     server.instance.client()?.post(&path, Some(&body))
+}
+
+/// nginx and HAProxy know a weight of 0; here that is a drain.
+fn weight(text: &str) -> Result<NonZeroU16, String> {
+    let rule = r#"out of range (from 1 to 65535; "drain" takes a server out)"#;
+    text.parse().map_err(|_| rule.to_owned())
 }
 
 fn told(server: &Server, answer: &Value) -> String {

@@ -191,7 +191,9 @@ impl Ring {
         let samples = || self.samples.iter().rev().take(RATE_SAMPLES);
         #[expect(clippy::cast_precision_loss, reason = "ten at most")]
         let count = samples().count().max(1) as f64;
-        let mean = |of: fn(&Sample) -> f64| samples().map(|sample| of(sample)).sum::<f64>() / count;
+        // Folded, not summed: the sum of nothing is -0.
+        let mean =
+            |of: fn(&Sample) -> f64| samples().fold(0.0, |sum, sample| sum + of(sample)) / count;
         PerSecond {
             opened: mean(|sample| sample.opened),
             messages: mean(|sample| sample.messages.iter().sum()),
@@ -345,7 +347,10 @@ mod tests {
     fn rates_are_over_the_last_ten_seconds() {
         let start = Instant::now();
         let mut ring = ring(start);
-        assert_eq!(ring.per_second(), PerSecond::default());
+        let none = ring.per_second();
+        assert_eq!(none, PerSecond::default());
+        let rates = [none.opened, none.messages, none.bytes];
+        assert!(rates.iter().all(|rate| rate.is_sign_positive()), "{none:?}");
         for second in 1..=20 {
             let mut after = reading(start + Duration::from_secs(second));
             after.traffic.messages = [second * 3, 0];

@@ -107,6 +107,14 @@ fn wrong_arguments_are_exit_code_2() {
 }
 
 #[test]
+fn a_weight_of_0_is_told_what_it_means_here() {
+    let output = tidegate(&["server", "chat/10.0.0.1:8080", "weight", "0"]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("from 1 to 65535; \"drain\" takes"), "{told}");
+}
+
+#[test]
 fn help_and_version_go_to_standard_output() {
     for arguments in [["--help"], ["--version"]] {
         let output = tidegate(&arguments);

@@ -280,7 +280,11 @@ impl Routes<'_, '_> {
     }
 
     fn lost(&mut self, line: &Line) {
-        let advice = "a route is chosen by listener, host and path; its access by address";
+        let counts = |word: &String| word.starts_with("sc_") || word.starts_with("sc0_");
+        let advice = match line.words.iter().any(counts) {
+            true => rules::OF_ONE_CLIENT,
+            false => "a route is chosen by listener, host and path; its access by address",
+        };
         self.draft.findings.lost(&line.place, line.text(), advice);
     }
 }

@@ -18,6 +18,10 @@ const OURS: [&str; 5] = [
     "x-real-ip",
 ];
 
+/// In the place of stick tables that count.
+pub const OF_ONE_CLIENT: &str = "bound what one client may take of a route: [route.limit] \
+                                 connections_per_ip, handshakes_per_ip";
+
 /// What a frontend's routes have in common.
 #[derive(Debug, Default)]
 pub struct Rules {
@@ -241,6 +245,9 @@ impl Fields {
             "use-service" => {
                 let advice = "figures are at the admin address: /metrics";
                 findings.differs(&line.place, line.text(), advice);
+            }
+            action if action.starts_with("track-sc") => {
+                findings.lost(&line.place, line.text(), OF_ONE_CLIENT);
             }
             _ => {
                 let advice = "a route sets or removes fields with fixed values, always";
