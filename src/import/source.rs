@@ -51,7 +51,7 @@ impl fmt::Display for Place {
 #[derive(Debug, Error)]
 pub enum ImportError {
     /// A file can't be read.
-    #[error("{}", path.display())]
+    #[error("{} can't be read: {source}", path.display())]
     Read {
         /// Which.
         path: PathBuf,

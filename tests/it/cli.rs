@@ -97,6 +97,8 @@ fn wrong_arguments_are_exit_code_2() {
         &["frobnicate"][..],
         &["check", "--frob"],
         &["run", "-c"],
+        &["bench", "http://127.0.0.1:1/"],
+        &["bench", "ws://127.0.0.1:99999/"],
         &[],
     ] {
         let output = tidegate(arguments);

@@ -57,6 +57,14 @@ fn what_could_not_be_carried_over_is_exit_code_1_unless_lenient() {
 }
 
 #[test]
+fn a_file_that_is_not_there_is_said_to_be_so() {
+    let output = import("nginx", Path::new("/nowhere/nginx.conf"), &[]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told.contains("can't be read: No such file"), "{told}");
+}
+
+#[test]
 fn a_file_of_no_dialect_is_told_with_its_line() {
     let directory = tempfile::tempdir().unwrap();
     for (dialect, text, told) in [

@@ -145,7 +145,12 @@ impl BenchError {
     /// Wrong arguments, or a run that failed.
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Pids { .. } | Self::Option { .. } | Self::Resume => ExitCode::from(2),
+            Self::Pids { .. }
+            | Self::Option { .. }
+            | Self::Resume
+            | Self::Target(TargetError::NotWebSocket { .. } | TargetError::Port { .. }) => {
+                ExitCode::from(2)
+            }
             Self::Target(_) | Self::Run(_) | Self::Report { .. } | Self::Print { .. } => {
                 ExitCode::FAILURE
             }

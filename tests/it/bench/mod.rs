@@ -261,7 +261,7 @@ fn arguments_that_say_nothing_are_wrong() {
 fn a_wrong_port_is_said() {
     for port in ["99999", "1708O", "", "-1", "0"] {
         let run = Run::of(&[&format!("ws://127.0.0.1:{port}/")]);
-        assert_eq!(run.code(), Some(1));
+        assert_eq!(run.code(), Some(2));
         let complaint = "has no good port (write 1 to 65535)";
         assert!(run.complained().contains(complaint), "{}", run.complained());
     }
