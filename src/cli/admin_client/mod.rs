@@ -1,8 +1,9 @@
 //! A running instance as the commands reach it: over its admin address.
 
+mod place;
+
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,17 +11,16 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use crate::config::defaults::ADMIN_BIND;
-use crate::config::model::Admin;
 use crate::config::{self, DEFAULT_FILE};
-use crate::logic::endpoint::Endpoint;
+
+use place::{Place, admin_of};
 
 /// How long a connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -82,13 +82,6 @@ pub struct AdminClient {
     place: Place,
     token: Option<HeaderValue>,
     patience: Duration,
-}
-
-/// Where an instance answers.
-#[derive(Clone, Debug)]
-enum Place {
-    Tcp(String),
-    Unix(Arc<Path>),
 }
 
 impl Where {
@@ -307,60 +300,6 @@ impl AdminClient {
     }
 }
 
-impl Place {
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        const WRONG: &str =
-            "not a place (write http://127.0.0.1:9900 or unix:/run/tidegate/admin.sock)";
-        if let Some(path) = Endpoint::unix_path(text) {
-            return Ok(Self::Unix(path.into()));
-        }
-        let uri: Uri = text.parse().map_err(|_| WRONG)?;
-        let authority = uri.authority().ok_or(WRONG)?;
-        if !matches!(uri.scheme_str(), None | Some("http")) {
-            return Err(WRONG);
-        }
-        let port = authority.port_u16().unwrap_or(80);
-        Ok(Self::Tcp(format!("{}:{port}", authority.host())))
-    }
-
-    fn of(admin: &Admin, file: &Path) -> Result<Self, Failure> {
-        match &admin.bind {
-            None => Err(Failure::Off(file.to_owned())),
-            Some(Endpoint::Unix(path)) => Ok(Self::Unix(path.clone())),
-            Some(Endpoint::Tcp(address)) if address.port() == 0 => {
-                Err(Failure::AnyPort(file.to_owned()))
-            }
-            Some(Endpoint::Tcp(address)) => {
-                // Whoever listens on every address listens on loopback too.
-                let host = match address.ip() {
-                    ip if !ip.is_unspecified() => ip,
-                    ip if ip.is_ipv4() => std::net::Ipv4Addr::LOCALHOST.into(),
-                    _ => std::net::Ipv6Addr::LOCALHOST.into(),
-                };
-                Ok(Self::Tcp(
-                    std::net::SocketAddr::new(host, address.port()).to_string(),
-                ))
-            }
-        }
-    }
-
-    fn host(&self) -> &str {
-        match self {
-            Self::Tcp(authority) => authority,
-            Self::Unix(_) => "localhost",
-        }
-    }
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp(authority) => write!(f, "http://{authority}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
 /// A name as a segment of a path or a value of a query.
 pub fn encoded(name: &str) -> String {
     let encode = |byte: u8| match byte {
@@ -370,31 +309,6 @@ pub fn encoded(name: &str) -> String {
         byte => format!("%{byte:02X}"),
     };
     name.bytes().map(encode).collect()
-}
-
-/// What a file says of the admin address. A file that is wrong elsewhere, or that needs the
-/// instance's own environment, still says where to ask.
-fn admin_of(file: &Path) -> Result<Admin, Failure> {
-    config::load(file).map_or_else(
-        |errors| written_admin(file).ok_or(Failure::Config(errors)),
-        |config| Ok(config.admin),
-    )
-}
-
-fn written_admin(file: &Path) -> Option<Admin> {
-    let table: toml::Table = std::fs::read_to_string(file).ok()?.parse().ok()?;
-    let key = |name: &str| table.get("admin")?.get(name)?.as_str();
-    let bind = match key("bind") {
-        None => Some(ADMIN_BIND.into()),
-        Some("off") => None,
-        Some(text) => Some(match Endpoint::unix_path(text) {
-            Some(path) => Endpoint::Unix(path.into()),
-            None => Endpoint::Tcp(text.parse().ok()?),
-        }),
-    };
-    let directory = file.parent()?;
-    let token_file = key("token_file").map(|name| directory.join(name));
-    Some(Admin { bind, token_file })
 }
 
 fn read_token(path: &Path) -> Result<HeaderValue, Failure> {
@@ -427,46 +341,5 @@ fn refusal(status: StatusCode, answer: &Value) -> String {
             lines.join("\n")
         }
         (None, None) => format!("the instance answered {status}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_urls_or_unix_sockets() {
-        for (text, place) in [
-            ("http://127.0.0.1:9900", "http://127.0.0.1:9900"),
-            ("http://127.0.0.1:9900/", "http://127.0.0.1:9900"),
-            ("127.0.0.1:9900", "http://127.0.0.1:9900"),
-            ("http://[::1]:9900", "http://[::1]:9900"),
-            (
-                "unix:/run/tidegate/admin.sock",
-                "unix:/run/tidegate/admin.sock",
-            ),
-        ] {
-            assert_eq!(Place::parse(text).unwrap().to_string(), place);
-        }
-        for text in ["", "https://127.0.0.1", "/run/admin.sock"] {
-            assert!(Place::parse(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_instance_that_listens_everywhere_is_reached_over_loopback() {
-        for (bind, place) in [
-            ("0.0.0.0:9900", "http://127.0.0.1:9900"),
-            ("[::]:9900", "http://[::1]:9900"),
-        ] {
-            let admin = Admin {
-                bind: Some(Endpoint::Tcp(bind.parse().unwrap())),
-                token_file: None,
-            };
-            assert_eq!(
-                Place::of(&admin, Path::new("x")).unwrap().to_string(),
-                place
-            );
-        }
     }
 }
