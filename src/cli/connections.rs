@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::admin_client::{AdminClient, Failure, Where, encoded};
+use super::admin_client::{AdminClient, Failure, InstanceArgs, encoded};
 use super::status::{size, word};
 use super::table::Table;
 use super::{fail, print, tail};
@@ -45,7 +45,7 @@ pub struct Connections {
     #[arg(long, requires = "tail")]
     payload: bool,
     #[command(flatten)]
-    instance: Where,
+    instance: InstanceArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,

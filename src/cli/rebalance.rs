@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::config::duration;
 use crate::control::rebalance::MaxMove;
 
-use super::admin_client::{Failure, Where, encoded};
+use super::admin_client::{Failure, InstanceArgs, encoded};
 use super::status::word;
 use super::{fail, print, time};
 
@@ -24,7 +24,7 @@ pub struct Rebalance {
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "60s")]
     within: String,
     #[command(flatten)]
-    instance: Where,
+    instance: InstanceArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,

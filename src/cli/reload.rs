@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::admin_client::{Failure, Where};
+use super::admin_client::{Failure, InstanceArgs};
 use super::status::word;
 use super::{fail, print};
 
@@ -16,7 +16,7 @@ const RELOAD_TIME: Duration = Duration::from_secs(60);
 #[derive(clap::Args, Debug)]
 pub struct Reload {
     #[command(flatten)]
-    instance: Where,
+    instance: InstanceArgs,
     /// Change nothing; say what would change and how many connections each change concerns.
     #[arg(long)]
     dry_run: bool,

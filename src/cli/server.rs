@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::admin_client::{Failure, Where, encoded};
+use super::admin_client::{Failure, InstanceArgs, encoded};
 use super::status::word;
 use super::{fail, print, time, wrong_arguments};
 
@@ -26,7 +26,7 @@ pub struct Server {
     #[arg(long, value_name = "TIME", value_parser = time)]
     within: Option<String>,
     #[command(flatten)]
-    instance: Where,
+    instance: InstanceArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,

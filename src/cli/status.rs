@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::admin_client::{AdminClient, Failure, Where};
+use super::admin_client::{AdminClient, Failure, InstanceArgs};
 use super::table::Table;
 use super::{fail, print};
 
@@ -23,7 +23,7 @@ const REDRAW: &str = "\x1b[H\x1b[J";
 #[derive(clap::Args, Debug)]
 pub struct Status {
     #[command(flatten)]
-    instance: Where,
+    instance: InstanceArgs,
     /// Refresh every second until Ctrl-C.
     #[arg(long)]
     watch: bool,

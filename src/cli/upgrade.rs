@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::admin_client::{Failure, Where};
+use super::admin_client::{Failure, InstanceArgs};
 use super::status::word;
 use super::{fail, print};
 
@@ -16,7 +16,7 @@ use super::{fail, print};
 #[derive(clap::Args, Debug)]
 pub struct Upgrade {
     #[command(flatten)]
-    instance: Where,
+    instance: InstanceArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,

@@ -33,7 +33,7 @@ type Sender = SendRequest<Full<Bytes>>;
 
 /// Which running instance.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Where {
+pub struct InstanceArgs {
     /// The configuration file of the instance: its `[admin]` says where it answers.
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_FILE)]
     config: PathBuf,
@@ -84,7 +84,7 @@ pub struct AdminClient {
     patience: Duration,
 }
 
-impl Where {
+impl InstanceArgs {
     /// The instance that is meant; it is not asked anything yet.
     ///
     /// # Errors
