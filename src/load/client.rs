@@ -177,9 +177,14 @@ impl Client {
         context: &mut Context,
     ) -> Result<(), Fault> {
         const MOST_BACKLOG_BYTES: usize = 16 * 1024 * 1024;
+        const MOST_AT_ONCE_BYTES: usize = 256 * 1024 * 1024;
+        if self.link.backlog() > MOST_BACKLOG_BYTES {
+            context.tally.faults(Fault::Unsent, u64::from(count));
+            return Ok(());
+        }
         context.write_buffer.clear();
         for sent in 0..count {
-            if self.link.backlog() + context.write_buffer.len() > MOST_BACKLOG_BYTES {
+            if context.write_buffer.len() > MOST_AT_ONCE_BYTES {
                 context.tally.faults(Fault::Unsent, u64::from(count - sent));
                 break;
             }

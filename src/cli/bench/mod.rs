@@ -75,7 +75,7 @@ pub struct Bench {
     #[arg(long, value_name = "PID")]
     pid: Vec<u32>,
     /// Parts the duration is split into, the targets taking turns [default: 5 when comparing]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
     /// Write the figures to this file too, as JSON
     #[arg(long, value_name = "FILE")]

@@ -171,7 +171,7 @@ mod tests {
             "--rate 5/s --in-flight 1",
             "--size 1x",
             "--size 1000000MiB",
-            "--rounds 100000",
+            "--rounds 101",
             "--duration 10",
             "--duration 0s",
             "--source here",
