@@ -115,11 +115,7 @@ impl Relay {
         }
         let rests = Side::BOTH.map(|side| self.pump(side, cx, now) == Pumped::Rests);
         // Behind the pumps: what waits in a socket is heard before a late timer calls it silence.
-        if self
-            .session
-            .deadline()
-            .is_some_and(|deadline| deadline <= now)
-        {
+        if self.armed.is_some_and(|fires| fires <= now) {
             self.session.elapsed(now);
         }
         for side in Side::BOTH {
@@ -290,12 +286,24 @@ impl Relay {
         self.flush(side, cx, now);
         match self.session.output(side) {
             Output::Open => {}
-            Output::Finish if self.half(side).is_clear() => {
-                let has_ended = self.session.has_ended(side);
-                self.half(side).finish(has_ended, cx);
-            }
+            Output::Finish if self.half(side).is_clear() => self.finish(side, cx, now),
             Output::Finish => {}
             Output::Cut => self.cut(side, now),
+        }
+    }
+
+    /// Ends our side of the stream. To a peer that has nothing more to say a close does; TLS has a word
+    /// of its own to say after the Close.
+    fn finish(&mut self, side: Side, cx: &mut Context<'_>, now: Instant) {
+        let has_finished = self.session.has_finished(side);
+        let half = self.half(side);
+        let closed = half
+            .stream
+            .take_if(|stream| has_finished && !stream.is_tls());
+        if closed.is_some() {
+            self.session.end_of_stream(side, now);
+        } else {
+            half.finish(cx);
         }
     }
 
@@ -486,13 +494,10 @@ impl Half {
         self.parked.len() + usize::from(self.unflushed)
     }
 
-    /// Ends our side of the stream, once; where the peer `has_ended` its own, a close does.
-    fn finish(&mut self, has_ended: bool, cx: &mut Context<'_>) {
+    /// Ends our side of the stream, once.
+    fn finish(&mut self, cx: &mut Context<'_>) {
         if self.shut {
             return;
-        }
-        if has_ended {
-            self.stream.take_if(|stream| !stream.is_tls());
         }
         if let Some(stream) = self.stream.as_mut() {
             // An error here means that the peer is gone, which is what was wanted.

@@ -45,7 +45,8 @@ impl CloseFrom {
 pub enum Output {
     /// Writes what it is given.
     Open,
-    /// Writes what is parked, then shuts down writing; goes on reading while [`Session::reads`].
+    /// Writes what is parked, then shuts down writing and goes on reading while [`Session::reads`]; or closes, where
+    /// the peer has nothing more to say ([`Session::has_finished`]).
     Finish,
     /// Drops the connection now, and what is parked with it.
     Cut,

@@ -185,9 +185,9 @@ impl Session {
         self.peers[from].input != Input::Ended && (self.discards(from) || !self.holds_back(from))
     }
 
-    /// Whether that side has sent the end of its stream.
-    pub fn has_ended(&self, from: Side) -> bool {
-        self.peers[from].input == Input::Ended
+    /// Whether that side has said all that it may: its Close came, or the end of its stream.
+    pub fn has_finished(&self, from: Side) -> bool {
+        matches!(self.peers[from].input, Input::Closed | Input::Ended)
     }
 
     /// Most that the relay should read at a time from that side.
