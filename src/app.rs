@@ -300,16 +300,18 @@ fn start_workers(
             .worker_connections
             .with_label_values(&[worker.to_string()])
     };
-    let context = |worker| Context {
-        shared: Arc::clone(shared),
-        worker,
-        pool: Arc::default(),
-        tracer: tracer.cloned(),
+    let context = |worker| {
+        Arc::new(Context {
+            shared: Arc::clone(shared),
+            worker,
+            pool: Arc::default(),
+            tracer: tracer.cloned(),
+        })
     };
     let contexts: Vec<_> = (0..count).map(context).collect();
     Workers::start(
         (0..count).map(gauge).collect(),
-        move |worker, connection| serve(contexts[worker].clone(), connection),
+        move |worker, connection| serve(Arc::clone(&contexts[worker]), connection),
     )
 }
 

@@ -3,10 +3,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::debug;
@@ -38,7 +40,7 @@ const LINGER_BYTES: u64 = 256 * 1024;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What every connection of a worker sees.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Context {
     /// The state of the process.
     pub shared: Arc<Shared>,
@@ -52,7 +54,7 @@ pub struct Context {
 
 /// Serves a client connection to its end, or to the moment it becomes a relay's. Its listener is
 /// looked up at once: a reload that takes the listener away waits for that.
-pub fn serve(context: Context, connection: Connection) -> impl Future<Output = ()> + Send {
+pub fn serve(context: Arc<Context>, connection: Connection) -> impl Future<Output = ()> + Send {
     let snapshot = context.shared.snapshot();
     let listener = snapshot.listeners.get(&connection.listener).cloned();
     async move {
@@ -63,7 +65,7 @@ pub fn serve(context: Context, connection: Connection) -> impl Future<Output = (
     }
 }
 
-async fn serve_at(listener: Arc<Listener>, context: Context, connection: Connection) {
+async fn serve_at(listener: Arc<Listener>, context: Arc<Context>, connection: Connection) {
     let Connection {
         socket,
         ends,
@@ -145,7 +147,7 @@ impl<S> ClientConnection<S> {
 
 impl ClientConnection<Socket> {
     /// What comes before the first request: a PROXY header, TLS.
-    async fn begin(mut self, context: Context) {
+    async fn begin(mut self, context: Arc<Context>) {
         let accepted = Instant::now();
         let settings = &self.listener.settings;
         let wait = match &settings.tls {
@@ -181,7 +183,7 @@ impl ClientConnection<Socket> {
 impl ClientConnection {
     /// Serves request after request. The time of the first one's head runs from accept, or the end
     /// of TLS; a later one's from its first byte.
-    async fn serve(mut self, context: Context, accepted: Instant) {
+    async fn serve(mut self, context: Arc<Context>, accepted: Instant) {
         let began = match self.stream.is_tls() {
             true => Instant::now(),
             false => accepted,
@@ -233,6 +235,9 @@ impl ClientConnection {
 
     /// Waits for the first byte of a request; not for long while the process stops.
     async fn wait_for_request(&mut self, shared: &Shared, until: Instant) -> Waited {
+        if !self.read_buffer.is_empty() {
+            return Waited::Bytes;
+        }
         let first = self.read_buffer.first_byte(&mut self.stream);
         let stopping = async {
             shared.drained().await;
@@ -258,11 +263,16 @@ impl ClientConnection {
 
     /// Sends bytes. False when the client did not take them.
     pub async fn send(&mut self, bytes: &[u8]) -> bool {
-        let write = async {
+        let mut write = pin!(async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
+        });
+        // Mostly it is taken at once, and needs no timer.
+        let sent = match write.as_mut().now_or_never() {
+            Some(sent) => Ok(sent),
+            None => timeout(ANSWER_TIMEOUT, write).await,
         };
-        matches!(timeout(ANSWER_TIMEOUT, write).await, Ok(Ok(())))
+        matches!(sent, Ok(Ok(())))
     }
 
     /// How it was reached.

@@ -29,7 +29,7 @@ pub enum Next {
 }
 
 /// Serves the request with this head.
-pub async fn exchange(context: &Context, client: ClientConnection, head: RequestHead) -> Next {
+pub async fn exchange(context: &Arc<Context>, client: ClientConnection, head: RequestHead) -> Next {
     let received = Instant::now();
     let mut log = RequestLog::begin(&context.shared.access, &client, received);
     log.head(&head);
@@ -80,7 +80,7 @@ pub async fn exchange(context: &Context, client: ClientConnection, head: Request
         return Box::pin(conclude(client, answer, Some(&request))).await;
     };
     let routed = RoutedRequest {
-        context: context.clone(),
+        context: Arc::clone(context),
         upstream: Arc::clone(upstream),
         port: client.port(),
         ends: client.on_behalf_of(&caller),

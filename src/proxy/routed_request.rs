@@ -22,7 +22,7 @@ pub const CLIENT_LEFT: u16 = 499;
 #[derive(Debug)]
 pub struct RoutedRequest {
     /// What it runs on.
-    pub context: Context,
+    pub context: Arc<Context>,
     /// The request.
     pub request: Request,
     /// The route it met.

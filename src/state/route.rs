@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use prometheus::Histogram;
+use prometheus::{Histogram, IntCounter};
 
 use crate::config::model;
 use crate::logic::auth::Method;
@@ -42,6 +42,8 @@ pub struct RouteFigures {
     session_duration: Histogram,
     request_duration: Histogram,
     traffic: Arc<[Stripe]>,
+    /// Upgrades that succeeded; there from the first one on.
+    switched: OnceLock<IntCounter>,
     live: AtomicUsize,
     /// Made for the first client that a limit counts.
     clients: OnceLock<Box<Clients>>,
@@ -56,6 +58,7 @@ impl RouteFigures {
             session_duration: metrics.session_duration.with_label_values(&[name]),
             request_duration: metrics.request_duration.with_label_values(&[name]),
             traffic: metrics.traffic.route(name),
+            switched: OnceLock::new(),
             live: AtomicUsize::new(0),
             clients: OnceLock::new(),
             metrics: metrics.clone(),
@@ -118,10 +121,15 @@ impl RouteFigures {
     /// An upgrade request was answered.
     pub fn handshake(&self, status: u16) {
         self.metrics.global_stats.answered(status);
-        self.metrics
-            .handshakes
-            .with_label_values(&[&self.name, status.to_string().as_str()])
-            .inc();
+        match status {
+            101 => self.switched.get_or_init(|| self.handshakes(status)).inc(),
+            _ => self.handshakes(status).inc(),
+        }
+    }
+
+    fn handshakes(&self, status: u16) -> IntCounter {
+        let labels = [self.name.as_ref(), &status.to_string()];
+        self.metrics.handshakes.with_label_values(&labels)
     }
 
     /// A plain request was over with this status, after this long.

@@ -49,7 +49,8 @@ impl Host {
 const MAX_NAME_BYTES: usize = 254;
 
 fn split_port(value: &str) -> Option<(&str, Option<u16>)> {
-    let name_end = value.rfind(']').map_or(0, |bracket| bracket + 1);
+    let bracket = value.bytes().rposition(|byte| byte == b']');
+    let name_end = bracket.map_or(0, |bracket| bracket + 1);
     let Some(colon) = value[name_end..].find(':') else {
         return Some((value, None));
     };
@@ -79,7 +80,10 @@ fn registered_name(name: &str) -> Option<Box<str>> {
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let labels = name.strip_suffix('.').unwrap_or(name);
     let valid = name.len() <= MAX_NAME_BYTES
-        && labels.split('.').all(|label| !label.is_empty())
+        && labels
+            .as_bytes()
+            .split(|&byte| byte == b'.')
+            .all(|label| !label.is_empty())
         && name.bytes().all(is_name_byte);
     valid.then(|| name.to_ascii_lowercase().into())
 }

@@ -32,10 +32,11 @@ impl Table {
 
     /// The first route that takes this host (lower case, no port) and path (normal form).
     pub fn find(&self, host: &str, path: &str) -> Option<usize> {
-        let suffixes = host
+        let dotted = if self.suffix.is_empty() { "" } else { host };
+        let suffixes = dotted
             .match_indices('.')
             .filter(|&(dot, _)| dot > 0)
-            .map(|(dot, _)| &host[dot..]);
+            .map(|(dot, _)| &dotted[dot..]);
         let exact = self.exact.get(host).into_iter();
         let below = suffixes.filter_map(|suffix| self.suffix.get(suffix));
         exact

@@ -66,10 +66,40 @@ impl Outbound<'_> {
 
 fn written(address: IpAddr) -> Vec<u8> {
     let mut text = Vec::with_capacity(ADDRESS_BYTES);
-    // Writing to a Vec cannot fail.
-    let _ = write!(text, "{address}");
+    match address {
+        IpAddr::V4(address) => put_octets(&mut text, address.octets()),
+        // Writing to a Vec cannot fail.
+        IpAddr::V6(address) => drop(write!(text, "{address}")),
+    }
     text
+}
+
+/// What `Display` writes, at a tenth of its cost.
+fn put_octets(text: &mut Vec<u8>, octets: [u8; 4]) {
+    for (place, octet) in octets.into_iter().enumerate() {
+        if place > 0 {
+            text.push(b'.');
+        }
+        for (least, unit) in [(100, 100), (10, 10), (0, 1)] {
+            if octet >= least {
+                text.push(b'0' + octet / unit % 10);
+            }
+        }
+    }
 }
 
 /// What the longest address takes.
 const ADDRESS_BYTES: usize = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255".len();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_written_as_it_is_displayed() {
+        let fours = (0..=255).map(|octet| IpAddr::from([octet, 0, 10, 255 - octet]));
+        for address in fours.chain(["2001:db8::1".parse().unwrap()]) {
+            assert_eq!(written(address), address.to_string().into_bytes());
+        }
+    }
+}
