@@ -135,14 +135,16 @@ impl Snapshot {
         }
     }
 
-    /// The listener that stands where `old` stood when a connection came in by it: the one of its
-    /// name, or of one of its addresses where it was renamed since.
+    /// The listener that stands where `old` stood when a connection came in by it: the one at an
+    /// address of its, whatever its name is now, or where none is there, the one of its name.
     pub fn in_place_of(&self, old: &model::Listener) -> Option<&Arc<Listener>> {
         let is_any_port = |it: &Endpoint| matches!(it, Endpoint::Tcp(it) if it.port() == 0);
         let shared = |it: &Endpoint| old.bind.contains(it) && !is_any_port(it);
-        let renamed = |new: &&Arc<Listener>| new.settings.bind.iter().any(shared);
+        let is_there = |new: &&Arc<Listener>| new.settings.bind.iter().any(shared);
         let same = self.listeners.get(&old.name);
-        same.or_else(|| self.listeners.values().find(renamed))
+        (same.filter(is_there))
+            .or_else(|| self.listeners.values().find(is_there))
+            .or(same)
     }
 
     /// The first route in file order that takes this listener, host and path.

@@ -248,6 +248,32 @@ fn who_is_kept_alive_is_served_on_where_a_listener_is_renamed_and_let_go_where_i
 }
 
 #[test]
+fn who_is_kept_alive_stays_with_the_address_where_listeners_exchange_their_names() {
+    let [one, two] = ["127.77.0.3:0", "127.77.0.4:0"]
+        .map(|address| TcpListener::bind(address).unwrap().local_addr().unwrap());
+    let base = Setup::to(&["127.0.0.1:1"]);
+    let named = |one_is: &str, two_is: &str| {
+        let inner = "path = \"/inner\"\nlistener = \"inner\"\nrespond = 204";
+        (base
+            .clone()
+            .with(&format!("listener.{one_is}"), &format!("bind = \"{one}\"")))
+        .with(&format!("listener.{two_is}"), &format!("bind = \"{two}\""))
+        .route_before(&format!("{inner}\n[[route]]\nrespond = 403"))
+    };
+    let proxy = Tidegate::start(&named("inner", "outer"));
+    let mut kept = [one, two].map(Connection::open);
+    let mut asked = || {
+        kept.each_mut().map(|it| {
+            it.send(Request::get("/inner").bytes());
+            it.answer().status
+        })
+    };
+    assert_eq!(asked(), [204, 403]);
+    proxy.reload_with(&named("outer", "inner"));
+    assert_eq!(asked(), [403, 204]);
+}
+
+#[test]
 fn an_address_that_is_taken_refuses_the_whole_reload() {
     let [echo, other] = Echo::start_many::<2>();
     let taken = Backend::silent();
