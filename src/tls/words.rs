@@ -17,7 +17,7 @@ impl fmt::Display for InWords<'_> {
             Some(Error::InvalidMessage(_)) => f.write_str("it does not speak TLS"),
             Some(Error::PeerIncompatible(_)) => f.write_str("no TLS version or cipher in common"),
             None if self.0.kind() == io::ErrorKind::UnexpectedEof => {
-                f.write_str("it closed the connection")
+                f.write_str("it closed the connection (does it speak TLS?)")
             }
             _ => self.0.fmt(f),
         }
