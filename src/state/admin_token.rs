@@ -1,11 +1,14 @@
 //! The secret of the admin address.
 
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+
+/// Most that is read of the file: its first line is the token.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// What a writing call must show.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,7 +20,12 @@ impl AdminToken {
     /// # Errors
     /// When the file can't be read, or holds nothing.
     pub fn read(path: &Path) -> io::Result<Self> {
-        let text = fs::read_to_string(path)?;
+        // Opening a pipe would wait for its writer, and the whole control plane with it.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
+        }
+        let mut text = String::new();
+        (File::open(path)?.take(MAX_FILE_BYTES)).read_to_string(&mut text)?;
         let token = text.lines().next().unwrap_or_default().trim();
         if token.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "no token in it"));

@@ -422,10 +422,17 @@ fn a_reload_takes_another_token_up_and_does_not_do_without() {
     };
     assert_eq!((shown("old"), shown("new")), (404, 401));
     fs::write(&file, "new").unwrap();
+    let told = proxy.command(&["reload", "--token-file", file.to_str().unwrap()]);
+    let told = String::from_utf8(told.stderr).unwrap();
+    assert!(told.contains("SIGHUP takes up"), "{told}");
     assert_eq!(proxy.reload(), Reload::Done);
     assert_eq!((shown("old"), shown("new")), (401, 404));
     fs::write(&file, "").unwrap();
     assert_eq!(proxy.reload(), Reload::Refused, "an empty file");
+    fs::remove_file(&file).unwrap();
+    let pipe = Command::new("mkfifo").arg(&file).status().unwrap();
+    assert!(pipe.success());
+    assert_eq!(proxy.reload(), Reload::Refused, "a pipe nobody writes to");
     // The address is the one of the start, whatever the file says.
     proxy.reload_with(&Setup::to(&[&echo]));
     assert_eq!((shown("old"), shown("new")), (401, 404));

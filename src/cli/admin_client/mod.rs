@@ -335,6 +335,9 @@ fn refusal(status: StatusCode, answer: &Value) -> String {
         answer => answer["error"].as_str(),
     };
     match (error, answer["errors"].as_array()) {
+        (Some(error), _) if status == StatusCode::UNAUTHORIZED => {
+            format!("{error} (SIGHUP takes up what was changed in token_file)")
+        }
         (Some(error), _) => error.to_owned(),
         (None, Some(errors)) => {
             let lines: Vec<_> = errors.iter().filter_map(Value::as_str).collect();
