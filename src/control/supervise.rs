@@ -153,7 +153,13 @@ impl Checker {
                 debug!(server = ?self.server, %error, "health check failed");
             }
             let (rise, fall) = (self.check.rise, self.check.fall);
-            match self.server.checked(outcome.is_ok(), rise, fall, began) {
+            // A check that could not be made leaves a server that was checked before what it is.
+            let is_known = self.server.last_check().is_some();
+            let passed = match &outcome {
+                Err(error) if is_known && error.is_ours() => self.server.is_up(),
+                outcome => outcome.is_ok(),
+            };
+            match self.server.checked(passed, rise, fall, began) {
                 Some(Transition::Up) => self.went_up(),
                 Some(Transition::Down) => self.went_down(outcome.err()),
                 None => {}

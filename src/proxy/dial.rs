@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use rustix::io::Errno;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
@@ -11,7 +10,7 @@ use tracing::{info, warn};
 use crate::config::model;
 use crate::logic::endpoint::Ends;
 use crate::logic::refusal::{BackendFault, BackendTimeout, Refusal, Shortage};
-use crate::runtime::socket::Socket;
+use crate::runtime::socket::{Socket, is_our_shortage};
 use crate::state::backend_tls::ServerTls;
 use crate::state::server::{Phase, Server};
 use crate::state::upstream::Pick;
@@ -124,17 +123,4 @@ async fn connect_tls(
             Err(DialError::Insecure(error))
         }
     }
-}
-
-/// Whether a connect failed for want of descriptors, ports or memory of ours.
-fn is_our_shortage(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    let ours = [
-        Errno::MFILE,
-        Errno::NFILE,
-        Errno::NOBUFS,
-        Errno::NOMEM,
-        Errno::ADDRNOTAVAIL,
-    ];
-    errno.is_some_and(|errno| ours.contains(&errno))
 }

@@ -8,6 +8,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -138,6 +139,19 @@ impl Socket {
             let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
         }
     }
+}
+
+/// Whether a connect failed for want of descriptors, ports or memory of ours.
+pub fn is_our_shortage(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    let ours = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+    ];
+    errno.is_some_and(|errno| ours.contains(&errno))
 }
 
 async fn connect_tcp(

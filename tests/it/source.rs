@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use crate::support::wait::wait_until;
-use crate::support::{Backend, Request, Setup, Tidegate};
+use crate::support::{Backend, Echo, Request, Setup, Tidegate};
 
 /// Servers' connections, by the address that they came from.
 #[derive(Clone, Default)]
@@ -78,4 +78,23 @@ fn an_address_of_another_machine_is_answered_with_503_and_named_in_the_log() {
     });
     assert_eq!(line.str("source"), Some("192.0.2.1"));
     assert_eq!(server.visits(), 0);
+}
+
+#[test]
+fn checks_that_this_machine_has_no_address_for_take_no_server_out() {
+    let echo = Echo::start();
+    let check = "type = \"tcp\"\ninterval = \"10ms\"\nfall = 1";
+    let lines = |source: &str| format!("on_server_down = \"close\"\nsource = {source}");
+    let setup = Setup::to(&[&echo]).with("upstream.echo.health_check", check);
+    let proxy = Tidegate::start(&setup.clone().with("upstream.echo", &lines("[]")));
+    let checks = |result| {
+        let labels = [("result", result)];
+        (proxy.metrics()).sum("tidegate_health_checks_total", &labels)
+    };
+    wait_until("a good check", || checks("ok") >= 1.0);
+    let mut live = proxy.websocket("/");
+    proxy.reload_with(&setup.with("upstream.echo", &lines("\"192.0.2.1\"")));
+    wait_until("three that can't be made", || checks("failed") >= 3.0);
+    assert_eq!(proxy.metrics().sum("tidegate_server_up", &[]), 1.0);
+    live.echo("still here");
 }

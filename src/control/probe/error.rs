@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::logic::websocket::frame::Violation;
+use crate::runtime::socket::is_our_shortage;
 use crate::tls::InWords;
 
 /// What a server did wrong.
@@ -69,4 +70,11 @@ pub enum ProbeError {
     /// A Close instead of the pong.
     #[error("closed the WebSocket before its pong")]
     Closed,
+}
+
+impl ProbeError {
+    /// Whether it says nothing of the server: this machine had no descriptor, port or address for the check.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Connect { source } if is_our_shortage(source))
+    }
 }
