@@ -136,7 +136,8 @@ impl Checker {
         loop {
             sleep(self.rest(Instant::now())).await;
             let began = Instant::now();
-            probe.source = self.server.next_source(&self.upstream.settings.source);
+            let among = &self.upstream.settings.source;
+            probe.source = probe.address.source(among, self.server.source_turn());
             let outcome = probe.run().await;
             let result = if outcome.is_ok() { "ok" } else { "failed" };
             let labels = [

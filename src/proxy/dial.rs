@@ -1,6 +1,6 @@
 //! Opening a connection to a server: everything between the pick and the first byte of a request.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
@@ -70,10 +70,8 @@ pub async fn dial(
 ) -> Result<Stream, DialError> {
     let server = pick.ticket.server();
     let deadline = Instant::now() + settings.connect_timeout;
-    let source = server.next_source(&settings.source);
     let connecting = async {
-        let receive_buffer_bytes = settings.receive_buffer_bytes;
-        let mut socket = Socket::connect(&server.key.address, source, receive_buffer_bytes).await?;
+        let mut socket = connect(server, settings).await?;
         if let Some(version) = settings.proxy_protocol {
             socket.write_all(&version.header(Some(ends))).await?;
         }
@@ -82,8 +80,7 @@ pub async fn dial(
     let socket = match timeout_at(deadline, connecting).await {
         Ok(Ok(socket)) => socket,
         Ok(Err(error)) if is_our_shortage(&error) => {
-            let source = source.map(tracing::field::display);
-            warn!(?server, source, %error, "no socket to connect with");
+            warn!(?server, %error, "no socket to connect with");
             return Err(DialError::OutOfSockets(error));
         }
         Ok(Err(error)) => return Err(DialError::Unreachable(error)),
@@ -92,6 +89,30 @@ pub async fn dial(
     match &pick.tls {
         None => Ok(Stream::Plain(socket)),
         Some(tls) => connect_tls(server, tls, socket, deadline).await,
+    }
+}
+
+/// Connects from the next of our addresses; where that one is not ours or has no port left, from
+/// the one after it.
+async fn connect(server: &Server, settings: &model::Upstream) -> io::Result<Socket> {
+    let to = &server.key.address;
+    let from = |source| Socket::connect(to, source, settings.receive_buffer_bytes);
+    let among = settings.source.as_slice();
+    if among.is_empty() {
+        return from(None).await;
+    }
+    let turn = server.next_source_turn();
+    let source = to.source(among, turn);
+    match (from(source).await, source) {
+        (Err(error), Some(source)) if error.kind() == ErrorKind::AddrNotAvailable => {
+            warn!(?server, %source, %error, "no connection from this address");
+            let other = to.source(among, turn.wrapping_add(1));
+            match other.filter(|other| *other != source) {
+                None => Err(error),
+                other => from(other).await,
+            }
+        }
+        (outcome, _) => outcome,
     }
 }
 

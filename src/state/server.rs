@@ -1,7 +1,6 @@
 //! One backend server: its health, its load, its figures. Outlives every snapshot that names it.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -166,14 +165,15 @@ impl Server {
         }
     }
 
-    /// Which of these own addresses to connect to it from: in turn, so that each spends as many of
+    /// The turn of the address to connect to it from ([`Endpoint::source`]): each spends as many of
     /// its ports.
-    pub fn next_source(&self, among: &[IpAddr]) -> Option<IpAddr> {
-        if among.is_empty() {
-            return None;
-        }
-        let turn = self.source_turn.fetch_add(1, Relaxed);
-        self.key.address.source(among, turn)
+    pub fn next_source_turn(&self) -> usize {
+        self.source_turn.fetch_add(1, Relaxed)
+    }
+
+    /// The turn that is next, which it stays: checks take none from connections.
+    pub fn source_turn(&self) -> usize {
+        self.source_turn.load(Relaxed)
     }
 
     /// Live WebSockets that were not told to end: a client that is sent away may be back before its

@@ -24,7 +24,7 @@ impl fmt::Display for InWords<'_> {
     }
 }
 
-/// Whether the peer spoke something else from its first byte on.
+/// Whether the peer spoke something else.
 pub fn is_no_tls(error: &io::Error) -> bool {
     let fault = cause(error);
     matches!(

@@ -74,7 +74,7 @@ fn an_address_of_another_machine_is_answered_with_503_and_named_in_the_log() {
     let answer = proxy.send(Request::upgrade().bytes());
     assert_eq!(answer.status, 503);
     let line = proxy.log().wait_for(0, "the shortage", |line| {
-        line.message() == "no socket to connect with"
+        line.message() == "no connection from this address"
     });
     assert_eq!(line.str("source"), Some("192.0.2.1"));
     assert_eq!(server.visits(), 0);
@@ -97,4 +97,13 @@ fn checks_that_this_machine_has_no_address_for_take_no_server_out() {
     wait_until("three that can't be made", || checks("failed") >= 3.0);
     assert_eq!(proxy.metrics().sum("tidegate_server_up", &[]), 1.0);
     live.echo("still here");
+}
+
+#[test]
+fn the_next_address_serves_for_one_of_another_machine() {
+    let guests = Guests::default();
+    let server = guests.server();
+    let proxy = Tidegate::start(&from(&[&server], r#"["192.0.2.1", "127.0.0.45"]"#));
+    let _sessions: Vec<_> = (0..4).map(|_| proxy.tunnel()).collect();
+    assert_eq!(guests.of("127.0.0.45"), 4);
 }
