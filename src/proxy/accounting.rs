@@ -8,7 +8,7 @@ use tracing::debug;
 
 use crate::logic::reason::CloseCode;
 use crate::logic::websocket::{End, Session, Side};
-use crate::runtime::workers::Presence;
+use crate::runtime::workers::ConnectionGuard;
 use crate::state::registry::{Entry, Live};
 use crate::state::route::RoutePlace;
 use crate::state::server::Ticket;
@@ -28,7 +28,7 @@ pub struct Accounting {
     /// The place on the route.
     pub place: RoutePlace,
     /// The place of the client's connection.
-    pub presence: Presence,
+    pub guard: ConnectionGuard,
     /// What the access log's last line says again; nothing where the log was off.
     pub access: Option<Box<SessionLog>>,
     /// Its span, where it is traced.

@@ -18,7 +18,7 @@ use crate::logic::endpoint::Ends;
 use crate::logic::refusal::Refusal;
 use crate::logic::request::{Client, Proof, RequestHead, Scheme};
 use crate::runtime::socket::Socket;
-use crate::runtime::workers::{Connection, Presence};
+use crate::runtime::workers::{Connection, ConnectionGuard};
 use crate::state::Shared;
 use crate::state::snapshot::Listener;
 use crate::telemetry::trace::Tracer;
@@ -69,7 +69,7 @@ async fn serve_at(listener: Arc<Listener>, context: Arc<Context>, connection: Co
     let Connection {
         socket,
         ends,
-        presence,
+        guard,
         ..
     } = connection;
     let read_buffer = match &listener.tls {
@@ -87,7 +87,7 @@ async fn serve_at(listener: Arc<Listener>, context: Arc<Context>, connection: Co
     let client = ClientConnection {
         stream,
         read_buffer,
-        presence,
+        guard,
         listener,
         ends,
         proof: Proof::NotAsked,
@@ -111,7 +111,7 @@ pub struct ClientConnection<S = Stream> {
     /// What it sent and nobody read yet.
     pub read_buffer: ReadBuffer,
     /// Counts it.
-    pub presence: Presence,
+    pub guard: ConnectionGuard,
     /// Where it came in.
     pub listener: Arc<Listener>,
     /// Its ends.
@@ -126,7 +126,7 @@ impl<S> ClientConnection<S> {
         let client = ClientConnection {
             stream,
             read_buffer: self.read_buffer,
-            presence: self.presence,
+            guard: self.guard,
             listener: self.listener,
             ends: self.ends,
             proof: self.proof,

@@ -177,7 +177,7 @@ impl RoutedRequest {
             parked_bytes: shared.metrics.parked_bytes.clone(),
             ticket: reached.ticket,
             place,
-            presence: client.presence,
+            guard: client.guard,
         };
         accounting.opened(self.received);
         let client_end = (client.stream, client.read_buffer.take());

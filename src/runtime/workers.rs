@@ -17,7 +17,7 @@ use crate::logic::endpoint::Ends;
 use super::acceptor::{OpenGauge, Slot};
 use super::socket::Accepted;
 
-/// Errands that may wait for a worker's attention, connections mostly; beyond it the kernel's backlog holds them.
+/// Commands that may wait for a worker's attention, connections mostly; beyond it the kernel's backlog holds them.
 const HAND_OVER_QUEUE: usize = 1024;
 /// How often a worker wakes for nothing. A timer that is set to be due before all others costs the
 /// runtime a system call and a turn, so this one is due before most that connections set.
@@ -33,12 +33,12 @@ pub struct Connection {
     /// The listener's name.
     pub listener: Arc<str>,
     /// Held as long as the connection is open.
-    pub presence: Presence,
+    pub guard: ConnectionGuard,
 }
 
 /// Counts a connection, for the process, its listener and its worker, until dropped.
 #[derive(Debug)]
-pub struct Presence {
+pub struct ConnectionGuard {
     _slot: Slot,
     _listener: OpenGauge,
     worker: Option<OpenGauge>,
@@ -52,7 +52,7 @@ impl Connection {
         slot: Slot,
         open: OpenGauge,
     ) -> Self {
-        let presence = Presence {
+        let guard = ConnectionGuard {
             _slot: slot,
             _listener: open,
             worker: None,
@@ -61,7 +61,7 @@ impl Connection {
             socket,
             ends,
             listener,
-            presence,
+            guard,
         }
     }
 }
@@ -76,21 +76,21 @@ pub struct Workers {
 /// never waits, so that the end of the accepting can't lose it.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
-    room: mpsc::Permit<'a, Errand>,
+    room: mpsc::Permit<'a, Command>,
     live: &'a IntGauge,
 }
 
 impl Place<'_> {
     /// Gives the connection to the worker.
     pub(super) fn hand_over(self, mut connection: Connection) {
-        connection.presence.worker = Some(OpenGauge::new(self.live));
-        self.room.send(Errand::Serve(connection));
+        connection.guard.worker = Some(OpenGauge::new(self.live));
+        self.room.send(Command::Serve(connection));
     }
 }
 
 /// What a worker is asked for, one after the other.
 #[derive(Debug)]
-enum Errand {
+enum Command {
     Serve(Connection),
     Answer(oneshot::Sender<()>),
 }
@@ -98,7 +98,7 @@ enum Errand {
 #[derive(Debug)]
 struct Worker {
     runtime: Handle,
-    errands: mpsc::Sender<Errand>,
+    commands: mpsc::Sender<Command>,
     live: IntGauge,
     running: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
@@ -136,7 +136,7 @@ impl Workers {
     /// Waits for room at the worker with the fewest live connections; `None` when it is gone.
     pub(super) async fn place(&self) -> Option<Place<'_>> {
         let worker = (self.workers.iter()).min_by_key(|worker| worker.live.get())?;
-        let room = worker.errands.reserve().await.ok()?;
+        let room = worker.commands.reserve().await.ok()?;
         let live = &worker.live;
         Some(Place { room, live })
     }
@@ -146,7 +146,7 @@ impl Workers {
     pub async fn answer(&self) {
         for worker in &self.workers {
             let (answer, answered) = oneshot::channel();
-            let asked = worker.errands.send(Errand::Answer(answer)).await.is_ok();
+            let asked = worker.commands.send(Command::Answer(answer)).await.is_ok();
             if !asked || answered.await.is_err() {
                 return std::future::pending().await;
             }
@@ -184,18 +184,18 @@ impl Worker {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let (errands, mut queue) = mpsc::channel(HAND_OVER_QUEUE);
+        let (commands, mut queue) = mpsc::channel(HAND_OVER_QUEUE);
         let (stop, stopped) = oneshot::channel::<()>();
         let handle = runtime.handle().clone();
         let work = async move {
-            while let Some(errand) = queue.recv().await {
-                match errand {
+            while let Some(command) = queue.recv().await {
+                match command {
                     // The runtime moves a task's future about; a connection's is large.
-                    Errand::Serve(connection) => {
+                    Command::Serve(connection) => {
                         drop(tokio::spawn(Box::pin(serve(index, connection))));
                     }
                     // Who asked may have stopped waiting.
-                    Errand::Answer(answer) => drop(answer.send(())),
+                    Command::Answer(answer) => drop(answer.send(())),
                 }
             }
         };
@@ -211,7 +211,7 @@ impl Worker {
             .spawn(move || runtime.block_on(async { drop(stopped.await) }))?;
         Ok(Self {
             runtime: handle,
-            errands,
+            commands,
             live,
             running: Mutex::new(Some((stop, thread))),
         })
