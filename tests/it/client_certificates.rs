@@ -130,7 +130,7 @@ fn a_revoked_certificate_is_refused_from_the_reload_on_and_its_ticket_too() {
     let (_other, status) = answer(&stays_config).unwrap();
     assert_eq!(status, 101);
     // The live one is as it was.
-    assert_eq!(proxy.held().iter().sum::<u64>(), 2);
+    proxy.wait_for_held(&[2]);
     // A list that can't be read changes nothing.
     fs::write(authority.crl(), "nonsense").unwrap();
     assert_eq!(proxy.reload(), Reload::Refused);

@@ -3,6 +3,7 @@
 use crate::support::certificates::Authority;
 use crate::support::peers::curl;
 use crate::support::proxy::Reload;
+use crate::support::wait::wait_until;
 use crate::support::{Backend, Connection, Echo, Request, Setup, Tidegate};
 
 use super::{
@@ -275,6 +276,7 @@ fn the_address_of_a_header_is_the_clients_for_rules_balance_and_log() {
         assert_eq!(connection.answer().status, 101);
         held.push(connection);
     }
+    wait_until("all to be held", || proxy.held().iter().sum::<u64>() == 16);
     let listed = proxy.api("/api/v1/connections?client=192.0.2.7");
     assert_eq!(listed["connections"].as_array().unwrap().len(), 1);
     let shares = proxy.held();
