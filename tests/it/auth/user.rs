@@ -1,6 +1,7 @@
 //! What becomes of the session that a token opened, and who hears of its user.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -35,14 +36,18 @@ fn a_session_ends_with_its_token_and_stays_where_it_may() {
     assert_eq!(client.frame().text(), "still here");
 }
 
+/// A proxy that asks for tokens and writes an access log.
+fn logging_to(log: &Path, echo: &Echo, issuer: &Issuer) -> Tidegate {
+    let setup = asking(Setup::to(&[echo]), issuer);
+    Tidegate::start(&setup.with("log", &format!("access = \"{}\"", log.display())))
+}
+
 #[test]
 fn the_user_is_known_by_name_in_log_api_and_command() {
     let (echo, issuer) = (Echo::start(), Issuer::new());
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("access.log");
-    let setup = asking(Setup::to(&[&echo]), &issuer)
-        .with("log", &format!("access = \"{}\"", log.display()));
-    let proxy = Tidegate::start(&setup);
+    let proxy = logging_to(&log, &echo, &issuer);
     let open = |user: &str| {
         let mut connection = proxy.connect();
         connection.send(bearer(&issuer.token(user, 600)).bytes());
@@ -77,9 +82,7 @@ fn a_hostile_name_breaks_neither_field_nor_log_nor_terminal() {
     let (echo, issuer) = (Echo::start(), Issuer::new());
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("access.log");
-    let setup = asking(Setup::to(&[&echo]), &issuer)
-        .with("log", &format!("access = \"{}\"", log.display()));
-    let proxy = Tidegate::start(&setup);
+    let proxy = logging_to(&log, &echo, &issuer);
     let long = "x".repeat(4_000);
     let hostile = format!("a\r\nX-Evil: 1\0\u{1b}[31m\u{202e}\"<script>{long}");
     let mut connection = proxy.connect();

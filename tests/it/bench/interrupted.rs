@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use rustix::process::Signal;
 
-use super::{Run, Running, counting, url};
+use super::{EVERY_MODE, Run, Running, counting, url};
 use crate::support::wait::wait_until;
 use crate::support::{Backend, Echo, Tidegate};
 
@@ -25,15 +25,7 @@ fn every_mode_reports_what_it_has_measured_so_far() {
     let echo = Echo::start();
     let proxy = Tidegate::in_front_of(&[echo.address()]);
     let url = url(proxy.address());
-    for options in [
-        "--rate 500/s",
-        "--in-flight 4",
-        "--mode idle",
-        "--mode connect --connect-rate 100/s",
-        "--mode sink",
-        "--mode storm",
-        "--mode slow-reader --size 64KiB",
-    ] {
+    for options in EVERY_MODE {
         let opened = echo.accepted();
         let arguments: Vec<&str> = [url.as_str(), "--duration", "10m"]
             .into_iter()

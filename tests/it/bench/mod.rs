@@ -129,20 +129,23 @@ fn counting() -> (Backend, Arc<AtomicUsize>) {
     (backend, count)
 }
 
+/// Options that ask for each mode once.
+const EVERY_MODE: [&str; 7] = [
+    "--rate 500/s",
+    "--in-flight 4 --size 64KiB",
+    "--mode idle",
+    "--mode connect --connect-rate 100/s",
+    "--mode sink",
+    "--mode storm",
+    "--mode slow-reader --size 64KiB",
+];
+
 #[test]
 fn every_mode_runs_through_the_proxy() {
     let echo = Echo::start();
     let proxy = Tidegate::in_front_of(&[echo.address()]);
     let url = url(proxy.address());
-    for options in [
-        "--rate 500/s",
-        "--in-flight 4 --size 64KiB",
-        "--mode idle",
-        "--mode connect --connect-rate 100/s",
-        "--mode sink",
-        "--mode storm",
-        "--mode slow-reader --size 64KiB",
-    ] {
+    for options in EVERY_MODE {
         let arguments: Vec<&str> = [url.as_str()]
             .into_iter()
             .chain(options.split(' '))
